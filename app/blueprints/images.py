@@ -1,0 +1,42 @@
+"""Owns `POST /v1/images/generations` and `POST /v1/images/edits`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from flask import Blueprint, jsonify
+from flask.typing import ResponseReturnValue
+
+from app.blueprints.bodies import form_body, is_form, json_body
+from app.config import Settings
+from app.image_request import ImageRequest
+from app.request_log import current_record
+from app.schemas.schema import EDITS, GENERATIONS, FormImageRequestSchema, ImageRequestSchema
+from app.services.image_service import ImageService
+from app.services.response import to_openai
+
+
+def create_images_blueprint(settings: Settings, service: ImageService, authenticate: Callable[[], None]) -> Blueprint:
+    images = Blueprint("images", __name__, url_prefix="/v1/images")
+    images.before_request(authenticate)
+
+    generations_schema = ImageRequestSchema(settings, GENERATIONS)
+    edits_schema = ImageRequestSchema(settings, EDITS)
+    edits_form_schema = FormImageRequestSchema(settings, EDITS)
+
+    @images.post("/generations")
+    def generations() -> ResponseReturnValue:
+        return draw(generations_schema.read(json_body()))
+
+    @images.post("/edits")
+    def edits() -> ResponseReturnValue:
+        return draw(edits_form_schema.read(form_body()) if is_form() else edits_schema.read(json_body()))
+
+    def draw(image_request: ImageRequest) -> ResponseReturnValue:
+        current_record().asked_for(image_request)
+        answer = service.generate(image_request)
+        current_record().answered_with(answer)
+        return jsonify(to_openai(answer, image_request, created=int(time.time())))
+
+    return images

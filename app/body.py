@@ -1,0 +1,65 @@
+"""Owns what a caller's body may cost: it is bounded, counted, and read to its end before a refusal is sent.
+
+A client that is still uploading when the answer comes sees a broken pipe instead of the answer; openai-node
+then uploads everything twice more. So an error waits until the caller has finished sending, up to a bound.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, Self
+
+from werkzeug.exceptions import ClientDisconnected
+
+# A reference image of just under 10 MiB is 13.4 MiB of base64; the rest leaves room for the other fields.
+MAX_BODY_BYTES = 16 * 1024 * 1024
+MAX_DRAINED_BYTES = 64 * 1024 * 1024
+_CHUNK_BYTES = 64 * 1024
+
+
+class _Readable(Protocol):
+    def read(self, size: int = -1, /) -> bytes: ...
+
+
+class CountedBody:
+    """Stands in for `wsgi.input`: counts what is read and notices a body that ends before its Content-Length."""
+
+    def __init__(self, stream: _Readable, length: int | None) -> None:
+        self._stream = stream
+        self._length = length
+        self._ended = length == 0
+        self.bytes_read = 0
+
+    @classmethod
+    def install(cls, environ: dict[str, object]) -> Self:
+        """Wraps the body of one request. Without a length it is only read where the server marks its end."""
+        sent = str(environ.get("CONTENT_LENGTH") or "")
+        length = int(sent) if sent.isdecimal() else (None if environ.get("wsgi.input_terminated") else 0)
+        body = cls(environ["wsgi.input"], length)  # type: ignore[arg-type]
+        environ["wsgi.input"] = body
+        return body
+
+    def read(self, size: int = -1, /) -> bytes:
+        if self._ended:
+            return b""
+        left = None if self._length is None else self._length - self.bytes_read
+        wanted = size if left is None else (left if size < 0 else min(size, left))
+        data = self._stream.read(wanted)
+        self.bytes_read += len(data)
+        if self.bytes_read == self._length:
+            self._ended = True
+        elif not data and wanted != 0:
+            self._ended = True
+            if self._length is not None:
+                raise ClientDisconnected("The request body ended before its Content-Length.")
+        return data
+
+    def readline(self, size: int = -1, /) -> bytes:
+        raise NotImplementedError("bodies are read in blocks")
+
+    def drain(self) -> None:
+        """Reads and drops what the caller is still sending, up to `MAX_DRAINED_BYTES` in all."""
+        try:
+            while not self._ended and self.bytes_read < MAX_DRAINED_BYTES:
+                self.read(_CHUNK_BYTES)
+        except (ClientDisconnected, OSError):
+            self._ended = True

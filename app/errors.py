@@ -1,0 +1,93 @@
+"""Owns what can go wrong: `GatewayError`, its kinds, and the one envelope that callers see.
+
+Nothing here knows Flask, so every room may raise these. `x-should-retry` is what the OpenAI SDKs obey; it
+defaults to false because a blind retry may be charged a second time.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+ERROR_TYPE = "minimax_image_error"
+
+
+class GatewayError(Exception):
+    """An answer other than 200.
+
+    `message` is for the caller and must never hold a key; `param` names the faulty field, or is None;
+    `code` is MiniMax's own number as a string where MiniMax refused, else a stable word.
+    `retry_after` is in seconds.
+    """
+
+    http_status: int = 500
+    code: str = "internal_error"
+    should_retry: bool = False
+    retry_after: int | None = None
+    extra_headers: tuple[tuple[str, str], ...] = ()
+
+    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        if code is not None:
+            self.code = code
+
+    def envelope(self) -> dict[str, Any]:
+        return {"error": {"message": self.message, "type": ERROR_TYPE, "param": self.param, "code": self.code}}
+
+    def headers(self) -> dict[str, str]:
+        headers = {"x-should-retry": "true" if self.should_retry else "false", **dict(self.extra_headers)}
+        if self.retry_after is not None:
+            headers["Retry-After"] = str(self.retry_after)
+        return headers
+
+
+class InvalidRequest(GatewayError):
+    """400: the caller's request breaks a rule of the contract."""
+
+    http_status = 400
+    code = "invalid_value"
+
+
+class InvalidApiKey(GatewayError):
+    """401: no key or an unknown one. The same words for both, and the key is never echoed."""
+
+    http_status = 401
+    code = "invalid_api_key"
+    extra_headers = (("WWW-Authenticate", "Bearer"),)
+
+    def __init__(self) -> None:
+        super().__init__("Missing or invalid API key: send one as 'Authorization: Bearer <key>'.")
+
+
+class ModelNotAuthorized(GatewayError):
+    """403: a known model that this gateway, or this endpoint, does not serve."""
+
+    http_status = 403
+    code = "model_not_authorized"
+
+
+class ModelNotFound(GatewayError):
+    """404 of `GET /v1/models/{id}`."""
+
+    http_status = 404
+    code = "model_not_found"
+
+
+class UnsupportedContentType(GatewayError):
+    """415: the body is of a kind that the endpoint does not read."""
+
+    http_status = 415
+    code = "unsupported_media_type"
+
+
+class GatewayFull(GatewayError):
+    """503: every slot for a call is taken; nothing was sent, so trying again is safe."""
+
+    http_status = 503
+    code = "gateway_full"
+    should_retry = True
+    retry_after = 2
+
+    def __init__(self) -> None:
+        super().__init__("The gateway is busy with as many calls as it can hold: try again in a moment.")

@@ -1,0 +1,133 @@
+"""Owns the one clock of an upstream call, and the knowledge whether any byte of it has left.
+
+requests' timeouts are per read, so an answer that drips would outlive them, and its exceptions do not tell a
+failed connect from a failed call. Here each socket operation gets only what is left of the whole call's time,
+and `Exchange.sent` says whether MiniMax can have seen, and charged, anything.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, Retry
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+MAX_CONNECT_SECONDS = 5.0
+
+# Only a connect that failed is tried again. `read=False` re-raises; `read=0` would hide a timeout, and any
+# status list would send the paid POST again.
+CONNECT_RETRIES = Retry(total=None, connect=2, read=False, status=0, redirect=0, other=0, backoff_factor=0.2)
+
+
+@dataclass
+class Exchange:
+    """One call: `deadline` on the monotonic clock, `sent` once its first byte was handed to the socket."""
+
+    seconds: float
+    sent: bool = False
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def elapsed_ms(self) -> int:
+        return round((time.monotonic() - self.started) * 1000)
+
+    @property
+    def is_over(self) -> bool:
+        return time.monotonic() >= self.started + self.seconds
+
+    def remaining(self) -> float:
+        """Seconds left, above 0. Raises TimeoutError when there are none."""
+        left = self.started + self.seconds - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the upstream deadline has passed")
+        return left
+
+
+_current: ContextVar[Exchange] = ContextVar("exchange")
+
+
+@contextmanager
+def exchange(seconds: float) -> Iterator[Exchange]:
+    """Everything sent through a `DeadlineAdapter` by this thread inside the block is this one exchange."""
+    opened = Exchange(seconds)
+    token = _current.set(opened)
+    try:
+        yield opened
+    finally:
+        _current.reset(token)
+
+
+class _DeadlineReader(io.RawIOBase):
+    """The raw stream of a socket, each read limited to what is left of the exchange."""
+
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket) -> None:
+        self._raw = raw
+        self._sock = sock
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int | None:
+        self._sock.settimeout(_current.get().remaining())
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _DeadlineResponse(http.client.HTTPResponse):
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self.fp = io.BufferedReader(_DeadlineReader(self.fp.detach(), sock))
+
+
+class _DeadlineConnection(HTTPConnection):
+    response_class = _DeadlineResponse
+
+    def connect(self) -> None:
+        self.timeout = min(MAX_CONNECT_SECONDS, _current.get().remaining())
+        super().connect()
+
+    def send(self, data: Any) -> None:
+        if self.sock is None:
+            self.connect()
+        current = _current.get()
+        self.sock.settimeout(current.remaining())
+        current.sent = True
+        super().send(data)
+
+
+class _DeadlineTLSConnection(_DeadlineConnection, HTTPSConnection):
+    pass
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _DeadlineConnection
+
+
+class _TLSPool(HTTPSConnectionPool):
+    ConnectionCls = _DeadlineTLSConnection
+
+
+class DeadlineAdapter(HTTPAdapter):
+    """A requests adapter for calls made inside `exchange(...)`."""
+
+    def __init__(self) -> None:
+        super().__init__(pool_connections=1, pool_maxsize=1, max_retries=CONNECT_RETRIES)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}

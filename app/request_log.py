@@ -1,0 +1,108 @@
+"""Owns what is known of one request: its id, its clock, its headers, and the one log line it ends in.
+
+The line holds numbers and names only. Prompts, pictures, URLs and keys are never put into a `RequestRecord`,
+so that no log level can print them.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import uuid
+from dataclasses import dataclass, field
+
+from flask import Flask, Response, g, request
+
+from app.body import CountedBody
+from app.errors import GatewayError
+from app.image_request import ImageRequest
+from app.minimax.answer import Answer
+from app.minimax.errors import MinimaxError
+
+log = logging.getLogger(__name__)
+
+_SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
+
+
+@dataclass
+class RequestRecord:
+    """What the log line and the answer's headers are made of; filled in as the request goes along."""
+
+    request_id: str
+    started: float = field(default_factory=time.monotonic)
+    caller: str | None = None
+    model: str | None = None
+    n: int | None = None
+    ignored: tuple[str, ...] = ()
+    delivered: int = 0
+    code: str | None = None
+    trace_id: str | None = None
+    upstream_ms: int | None = None
+
+    def asked_for(self, image_request: ImageRequest) -> None:
+        self.model = image_request.model.id
+        self.n = image_request.n
+        self.ignored = image_request.ignored
+
+    def answered_with(self, answer: Answer) -> None:
+        self.delivered = len(answer.images)
+        self.trace_id = answer.trace_id
+        self.upstream_ms = answer.upstream_ms
+
+    def refused_by(self, error: GatewayError) -> None:
+        self.code = error.code
+        if isinstance(error, MinimaxError):
+            self.trace_id = error.trace_id
+            self.upstream_ms = error.upstream_ms
+
+    def headers(self) -> dict[str, str]:
+        headers = {"x-request-id": self.request_id}
+        if self.trace_id:
+            headers["x-minimax-trace-id"] = self.trace_id
+        if self.ignored:
+            headers["x-amux-ignored"] = ", ".join(self.ignored)
+        return headers
+
+
+def current_record() -> RequestRecord:
+    record: RequestRecord = g.record
+    return record
+
+
+def register_request_log(app: Flask) -> None:
+    app.before_request(_open)
+    app.after_request(_close)
+
+
+def _open() -> None:
+    sent = request.headers.get("x-request-id", "")
+    g.record = RequestRecord(request_id=sent if _SANE_REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex)
+    g.body = CountedBody.install(request.environ)
+
+
+def _close(response: Response) -> Response:
+    record = current_record()
+    body: CountedBody = g.body
+    if response.status_code >= 400:
+        body.drain()
+    response.headers.update(record.headers())
+    log.info(
+        "request",
+        extra={
+            "request_id": record.request_id,
+            "caller": record.caller,
+            "endpoint": request.url_rule.rule if request.url_rule else None,
+            "model": record.model,
+            "n": record.n,
+            "delivered": record.delivered,
+            "status": response.status_code,
+            "code": record.code,
+            "upstream_ms": record.upstream_ms,
+            "total_ms": round((time.monotonic() - record.started) * 1000),
+            "trace_id": record.trace_id,
+            "bytes_in": body.bytes_read,
+            "bytes_out": response.content_length,
+        },
+    )
+    return response

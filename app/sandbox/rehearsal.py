@@ -1,0 +1,49 @@
+"""Owns the words in a prompt that make the sandbox fail: `sandbox:1026`, `sandbox:slow=3`, `sandbox:half`, …"""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+_WORD = re.compile(
+    r"sandbox:(?:(?P<code>[0-9]{1,5})|(?P<name>[a-z]+)(?:=(?P<value>[0-9]{1,4}(?:\.[0-9]+)?))?)\b", re.ASCII
+)
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What to do instead of drawing well: `slow` in seconds, `withheld` in pictures, `fault` on the wire."""
+
+    code: int | None = None
+    slow: float = 0.0
+    withheld: int = 0
+    fault: str | None = None
+
+    @classmethod
+    def of(cls, prompt: str) -> Rehearsal:
+        code, numbers, fault = None, {"slow": 0.0, "withheld": 0.0}, None
+        for word in _WORD.finditer(prompt):
+            if word["code"]:
+                code = int(word["code"])
+            elif word["name"] in numbers:
+                numbers[word["name"]] = float(word["value"] or 1)
+            elif word["name"] in ("html", "reset", "half"):
+                fault = word["name"]
+        return cls(code=code, slow=numbers["slow"], withheld=int(numbers["withheld"]), fault=fault)
+
+
+def break_connection(environ: dict[str, Any], fault: str) -> None:
+    """Ends the caller's connection with a reset, or in the middle of an answer, behind the server's back."""
+    connection: socket.socket = environ.get("gunicorn.socket") or environ["werkzeug.socket"]
+    if fault == "half":
+        body = json.dumps({"id": "half", "data": {"image_urls": ["http://127.0.0.1/"]}}).encode()
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {2 * len(body)}\r\n\r\n"
+        connection.sendall(head.encode() + body)
+        connection.shutdown(socket.SHUT_RDWR)
+    else:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()

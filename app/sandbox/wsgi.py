@@ -1,0 +1,7 @@
+"""The sandbox's entry point: `gunicorn --config app/sandbox/gunicorn.conf.py app.sandbox.wsgi:app`."""
+
+import os
+
+from app.sandbox.app import create_sandbox
+
+app = create_sandbox(os.environ["MINIMAX_API_KEY"])

@@ -1,0 +1,107 @@
+"""Owns the field types: JSON's own types without coercion, and the few that the contract shapes itself.
+
+marshmallow's own `Integer` reads 1.5 as 1 and its `Boolean` reads "yes"; here a wrong type is an error.
+Messages continue a sentence that begins with the field's name.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from marshmallow import fields
+
+from app.services.reference_image import InvalidReferenceImage, check_reference
+
+_Messages = dict[str, str | list[Any] | dict[Any, Any]]
+
+
+class Strict(fields.Field[Any]):
+    """The base of all: a value `is_valid` or the error says what it `must be`."""
+
+    default_error_messages: _Messages = {"required": "is required", "null": "is required"}
+
+    def is_valid(self, value: Any) -> bool:
+        raise NotImplementedError
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
+        if not self.is_valid(value):
+            raise self.make_error("type")
+        return value
+
+
+class Text(Strict):
+    """A string that can be written as UTF-8 (JSON can spell half of a surrogate pair, which can't)."""
+
+    default_error_messages: _Messages = {"type": "must be a string of valid Unicode"}
+
+    def is_valid(self, value: Any) -> bool:
+        if not isinstance(value, str):
+            return False
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError:
+            return False
+        return True
+
+
+class Whole(Strict):
+    """A JSON integer; 1.0, "1" and true are not."""
+
+    default_error_messages: _Messages = {"type": "must be an integer"}
+
+    def is_valid(self, value: Any) -> bool:
+        return type(value) is int
+
+
+class Number(Strict):
+    """A finite JSON number."""
+
+    default_error_messages: _Messages = {"type": "must be a number"}
+
+    def is_valid(self, value: Any) -> bool:
+        return type(value) is int or (type(value) is float and math.isfinite(value))
+
+
+class TrueOrFalse(Strict):
+    """JSON's true or false."""
+
+    default_error_messages: _Messages = {"type": "must be true or false"}
+
+    def is_valid(self, value: Any) -> bool:
+        return isinstance(value, bool)
+
+
+class Refused(Strict):
+    """A field that would be harmful to ignore; its message says what to do instead."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(error_messages={"type": message})
+
+    def is_valid(self, value: Any) -> bool:
+        return False
+
+
+class ImageFile(Strict):
+    """An http(s) URL, a data URL of a JPEG or PNG, or an array of those, of which the first non-empty counts."""
+
+    default_error_messages: _Messages = {
+        "type": "must be a non-empty string, or an array with one",
+        "image": "{fault}",
+    }
+
+    def is_valid(self, value: Any) -> bool:
+        return isinstance(value, str) and value != ""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
+        if isinstance(value, list):
+            value = next((item for item in value if item not in (None, "")), None)
+        try:
+            return check_reference(super()._deserialize(value, attr, data, **kwargs))
+        except InvalidReferenceImage as error:
+            raise self.make_error("image", fault=str(error)) from None
+
+
+# Fields whose form face is the text of a JSON literal.
+LITERALS = (Whole, Number, TrueOrFalse)

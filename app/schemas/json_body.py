@@ -1,0 +1,52 @@
+"""Owns how a JSON body is read: strictly, so that nothing in it is lost or guessed."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any, NoReturn
+
+from app.errors import InvalidRequest
+
+
+def decode_json(body: bytes) -> dict[str, Any]:
+    """The object in `body`, which must be UTF-8. Raises `InvalidRequest`."""
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError:
+        raise InvalidRequest("The body is not valid UTF-8.", code="invalid_json") from None
+    document = parse_json(text)
+    if not isinstance(document, dict):
+        raise InvalidRequest("The body must be a JSON object.", code="invalid_json")
+    return document
+
+
+def parse_json(text: str, *, param: str | None = None) -> Any:
+    """Any JSON value; duplicate keys and NaN are refused. Raises `InvalidRequest`, under `param` where given."""
+    try:
+        return json.loads(text, object_pairs_hook=_object_without_duplicates, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        fault = f"is not valid JSON: {error.msg}, at line {error.lineno}, column {error.colno}"
+    except RecursionError:
+        fault = "is nested too deeply"
+    except DuplicateKey as error:
+        fault = "gives the same field twice in one object"
+        param = param or str(error)
+    except ValueError:  # NaN, Infinity, or an integer of thousands of digits
+        fault = "holds a number that is not finite, or too long"
+    raise InvalidRequest(f"{param or 'The body'} {fault}.", param=param, code="invalid_json")
+
+
+class DuplicateKey(ValueError):
+    """Its text is the key."""
+
+
+def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) < len(pairs):
+        raise DuplicateKey(next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1))
+    return document
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(name)

@@ -1,0 +1,34 @@
+"""Owns what MiniMax is sent: from an `ImageRequest` to the JSON of `POST /v1/image_generation`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from app.image_request import ImageRequest
+
+RESPONSE_FORMATS = {"url": "url", "b64_json": "base64"}
+
+
+def build_payload(request: ImageRequest) -> dict[str, Any]:
+    """MiniMax's fields; what the caller left out stays absent."""
+    reference, style = request.subject_reference, request.style
+    payload = {
+        "model": request.model.upstream_id,
+        "prompt": request.prompt,
+        "n": request.n,
+        "response_format": RESPONSE_FORMATS[request.response_format],
+        "aspect_ratio": request.aspect_ratio,
+        "seed": request.seed,
+        "prompt_optimizer": request.prompt_optimizer,
+        "aigc_watermark": request.watermark,
+        "style": _without_none(asdict(style)) if style else None,
+        "subject_reference": [{"type": "character", "image_file": reference}] if reference else None,
+        "width": request.width,
+        "height": request.height,
+    }
+    return _without_none(payload)
+
+
+def _without_none(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
