@@ -1,0 +1,84 @@
+"""Fixtures that every room shares, and the rule that nothing may be skipped on CI."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+from hypothesis import settings as hypothesis_settings
+from werkzeug.serving import make_server
+
+from app import create_app
+from app.config import Settings
+from app.sandbox.app import create_sandbox
+from tests.support import processes
+from tests.support.processes import API_KEY, UPSTREAM_KEY, Served
+from tests.support.scripted import ScriptedServer, scripted_server
+
+hypothesis_settings.register_profile("gateway", deadline=None, print_blob=True)
+hypothesis_settings.load_profile("gateway")
+
+MakeClient = Callable[..., FlaskClient]
+AUTH = {"Authorization": f"Bearer {API_KEY}"}
+
+
+@pytest.fixture
+def upstream() -> Iterator[ScriptedServer]:
+    """MiniMax as a script on a real socket."""
+    with scripted_server() as server:
+        yield server
+
+
+@pytest.fixture
+def make_client(upstream: ScriptedServer) -> MakeClient:
+    """A test client of the whole app, with chosen settings, in front of `upstream`."""
+
+    def make(**chosen: object) -> FlaskClient:
+        base = {
+            "api_keys": (API_KEY,),
+            "minimax_api_key": UPSTREAM_KEY,
+            "minimax_base_url": upstream.url,
+            "minimax_timeout_seconds": 5.0,
+        }
+        client = create_app(Settings(**(base | chosen))).test_client()  # type: ignore[arg-type]
+        client.environ_base["HTTP_AUTHORIZATION"] = AUTH["Authorization"]
+        return client
+
+    return make
+
+
+@pytest.fixture
+def client(make_client: MakeClient) -> FlaskClient:
+    return make_client()
+
+
+@pytest.fixture(scope="session")
+def sandbox_url() -> Iterator[str]:
+    """The sandbox in a thread of this process, on a real socket."""
+    server = make_server("127.0.0.1", 0, create_sandbox(UPSTREAM_KEY), threaded=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A real gunicorn with the gateway, in front of a real gunicorn with the sandbox."""
+    folder: Path = tmp_path_factory.mktemp("served")
+    with processes.sandbox(folder) as sandbox, processes.gateway(folder, sandbox.url) as gateway:
+        yield gateway
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    skipped = reporter.stats.get("skipped", []) if reporter else []
+    if os.environ.get("CI") and skipped:
+        print(f"\n{len(skipped)} tests were skipped, which CI does not allow.")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -1,0 +1,24 @@
+"""Small pictures for uploads, of each kind that matters."""
+
+from __future__ import annotations
+
+import base64
+from io import BytesIO
+
+from PIL import Image
+
+
+def picture(kind: str = "JPEG", size: tuple[int, int] = (64, 64)) -> bytes:
+    file = BytesIO()
+    Image.new("RGB", size, (200, 120, 40)).save(file, kind)
+    return file.getvalue()
+
+
+JPEG = picture("JPEG")
+PNG = picture("PNG")
+WEBP = picture("WEBP")
+GIF = picture("GIF")
+
+
+def data_url(image: bytes = JPEG, mime_type: str = "image/jpeg") -> str:
+    return f"data:{mime_type};base64,{base64.b64encode(image).decode()}"

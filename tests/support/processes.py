@@ -1,0 +1,117 @@
+"""The gateway and the sandbox as real processes, started by the commands that the Procfile has."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+from honcho.environ import parse_procfile
+
+ROOT = Path(__file__).resolve().parents[2]
+HOST = "127.0.0.1"
+API_KEY = "caller-key-for-tests"
+UPSTREAM_KEY = "upstream-key-for-tests"
+START_SECONDS = 30
+
+
+@dataclass
+class Served:
+    """A running server; `log` is the file its stdout and stderr go to."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def stop(self, seconds: float = 30) -> int:
+        """SIGTERM, then the exit status."""
+        self.process.terminate()
+        return self.process.wait(seconds)
+
+
+def free_port() -> int:
+    """A port that nobody has, outside of the range that outgoing connections take theirs from."""
+    while True:
+        port = random.SystemRandom().randint(20_000, 32_000)
+        with socket.socket() as probe:
+            if probe.connect_ex((HOST, port)) != 0:
+                return port
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """This process's environment without the gateway's own variables, and then `variables`."""
+    ours = ("AMUX_", "MINIMAX_", "SANDBOX_")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(ours) and k not in ("PORT", "HOST", "LOG_LEVEL")}
+    kept["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"
+    return kept | variables
+
+
+def procfile_command(name: str) -> str:
+    return str(parse_procfile((ROOT / "Procfile").read_text()).processes[name])
+
+
+@contextmanager
+def serve(command: str, url: str, ready: str, log: Path, variables: dict[str, str]) -> Iterator[Served]:
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command.split(), cwd=ROOT, env=environment(**variables), stdout=output, stderr=subprocess.STDOUT
+        )
+    try:
+        wait_until_ready(url + ready, process, log)
+        yield Served(url, process, log)
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+@contextmanager
+def gateway(tmp_path: Path, upstream_url: str, **variables: str) -> Iterator[Served]:
+    """`gunicorn wsgi:app` as the Procfile says, in front of `upstream_url`."""
+    port = free_port()
+    chosen = {
+        "HOST": HOST,
+        "PORT": str(port),
+        "AMUX_API_KEYS": API_KEY,
+        "MINIMAX_API_KEY": UPSTREAM_KEY,
+        "MINIMAX_BASE_URL": upstream_url,
+        "WEB_CONCURRENCY": "2",
+    } | variables
+    log = tmp_path / f"gateway-{port}.log"
+    with serve(procfile_command("web"), f"http://{HOST}:{port}", "/readyz", log, chosen) as served:
+        yield served
+
+
+@contextmanager
+def sandbox(tmp_path: Path) -> Iterator[Served]:
+    """The sandbox as the Procfile starts it; it accepts `UPSTREAM_KEY`."""
+    port = free_port()
+    chosen = {"SANDBOX_PORT": str(port), "MINIMAX_API_KEY": UPSTREAM_KEY}
+    log = tmp_path / f"sandbox-{port}.log"
+    with serve(procfile_command("sandbox"), f"http://{HOST}:{port}", "/healthz", log, chosen) as served:
+        yield served
+
+
+def wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    give_up = time.monotonic() + START_SECONDS
+    while time.monotonic() < give_up:
+        if process.poll() is not None:
+            raise RuntimeError(f"ended with {process.returncode}:\n{log.read_text()}")
+        try:
+            if requests.get(url, timeout=2).ok:
+                return
+        except requests.RequestException:
+            time.sleep(0.05)
+    raise RuntimeError(f"not ready:\n{log.read_text()}")
