@@ -1,4 +1,4 @@
-"""A scripted stand-in for MiniMax on a real socket: it records what it is sent and answers exactly the bytes it is told."""
+"""A scripted stand-in for MiniMax on a real socket: it records what it is sent and answers the bytes it is told."""
 
 from __future__ import annotations
 
