@@ -21,4 +21,5 @@ keepalive = 75  # seconds; above nginx's 60, so that nginx never reuses a connec
 # Configured once in the master: a fault is said once, and workers share the app's memory.
 preload_app = True
 control_socket_disable = True
-loglevel = _settings.log_level.lower()
+# At debug, gunicorn quotes what callers sent: half a head, with the key in it.
+loglevel = "info" if _settings.log_level == "DEBUG" else _settings.log_level.lower()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol, Self
 
-from werkzeug.exceptions import ClientDisconnected
+from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 # A reference image of just under 10 MiB is 13.4 MiB of base64; the rest leaves room for the other fields.
 MAX_BODY_BYTES = 16 * 1024 * 1024
@@ -28,6 +28,7 @@ class CountedBody:
         self._length = length
         self._ended = length == 0
         self.bytes_read = 0
+        self._draining = False
 
     @classmethod
     def install(cls, environ: dict[str, object]) -> Self:
@@ -43,8 +44,14 @@ class CountedBody:
             return b""
         left = None if self._length is None else self._length - self.bytes_read
         wanted = size if left is None else (left if size < 0 else min(size, left))
-        data = self._stream.read(wanted)
+        try:
+            data = self._stream.read(wanted)
+        except Exception as error:  # whatever the server calls it: a reset, a timeout, a broken chunk
+            self._ended = True
+            raise ClientDisconnected("The request body is broken or was cut short.") from error
         self.bytes_read += len(data)
+        if self._length is None and self.bytes_read >= MAX_BODY_BYTES and not self._draining:
+            raise RequestEntityTooLarge  # werkzeug cuts a body without a length at the bound instead
         if self.bytes_read == self._length:
             self._ended = True
         elif not data and wanted != 0:
@@ -58,6 +65,7 @@ class CountedBody:
 
     def drain(self) -> None:
         """Reads and drops what the caller is still sending, up to `MAX_DRAINED_BYTES` in all."""
+        self._draining = True
         try:
             while not self._ended and self.bytes_read < MAX_DRAINED_BYTES:
                 self.read(_CHUNK_BYTES)

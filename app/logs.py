@@ -50,5 +50,7 @@ def configure_logging(level: str) -> None:
                 "stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "json"}
             },
             "root": {"level": level, "handlers": ["stdout"]},
+            # Its warning about an answer with broken headers quotes what followed them.
+            "loggers": {"urllib3.connection": {"level": "ERROR"}},
         }
     )

@@ -87,22 +87,35 @@ def _close(response: Response) -> Response:
     if response.status_code >= 400:
         body.drain()
     response.headers.update(record.headers())
+    log_request(
+        record,
+        endpoint=request.url_rule.rule if request.url_rule else None,
+        status=response.status_code,
+        bytes_in=body.bytes_read,
+        bytes_out=response.content_length,
+    )
+    return response
+
+
+def log_request(
+    record: RequestRecord, *, endpoint: str | None, status: int, bytes_in: int, bytes_out: int | None
+) -> None:
+    """The one line. `endpoint` is the route, never the path that was sent."""
     log.info(
         "request",
         extra={
             "request_id": record.request_id,
             "caller": record.caller,
-            "endpoint": request.url_rule.rule if request.url_rule else None,
+            "endpoint": endpoint,
             "model": record.model,
             "n": record.n,
             "delivered": record.delivered,
-            "status": response.status_code,
+            "status": status,
             "code": record.code,
             "upstream_ms": record.upstream_ms,
             "total_ms": round((time.monotonic() - record.started) * 1000),
             "trace_id": record.trace_id,
-            "bytes_in": body.bytes_read,
-            "bytes_out": response.content_length,
+            "bytes_in": bytes_in,
+            "bytes_out": bytes_out,
         },
     )
-    return response

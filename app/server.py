@@ -1,39 +1,122 @@
-"""Owns the gateway's gunicorn worker: its answer to what is no valid HTTP wears the envelope too."""
+"""Owns the gateway's gunicorn worker: the envelope for what is no valid HTTP, and a stop that loses nobody."""
 
 from __future__ import annotations
 
 import json
+import logging
+import socket
+import struct
 import uuid
+from concurrent.futures import Future
 from typing import Any
 
+from gunicorn.http.errors import (
+    ExpectationFailed,
+    InvalidResponseHeader,
+    InvalidResponseHeaderName,
+    LimitRequestHeaders,
+    LimitRequestLine,
+    ParseException,
+    UnsupportedTransferCoding,
+)
 from gunicorn.workers.gthread import ThreadWorker
 
 from app.errors import GatewayError
+from app.request_log import RequestRecord, log_request
+
+log = logging.getLogger(__name__)
+
+# What gunicorn could not read, where 400 would be less than the truth.
+_STATUSES: dict[type[Exception], tuple[int, str]] = {
+    LimitRequestLine: (414, "URI Too Long"),
+    LimitRequestHeaders: (431, "Request Header Fields Too Large"),
+    ExpectationFailed: (417, "Expectation Failed"),
+    UnsupportedTransferCoding: (501, "Not Implemented"),
+}
 
 
 class MalformedRequest(GatewayError):
-    """400, before there is a request that the app could see."""
+    """400 and its like, before there is a request that the app could see."""
 
     http_status = 400
     code = "bad_request"
 
 
 class EnvelopeWorker(ThreadWorker):  # type: ignore[misc]
-    """gthread, whose own refusals are neither HTML nor quote the faulty header, which may hold a key, in a log."""
+    """gthread with better manners: its own refusals are envelopes, and nobody is kept waiting by somebody else."""
 
-    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
-        request_id = uuid.uuid4().hex
-        self.log.warning("Malformed request: %s, request id %s", type(exc).__name__, request_id)
-        error = MalformedRequest(f"This is not a request that the server can read: {type(exc).__name__}.")
+    idle_seconds = 60  # a peer that neither sends nor takes a byte for this long is gone
+
+    def handle(self, conn: Any) -> Any:
+        # gthread has no timeout of its own here: each vanished uploader would hold a thread, and a stop, for ever.
+        limit = struct.pack("ll", self.idle_seconds, 0)
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            conn.sock.setsockopt(socket.SOL_SOCKET, option, limit)
+        return super().handle(conn)
+
+    def finish_request(self, conn: Any, fs: Future[Any]) -> None:
+        if fs.cancelled() or fs.exception() or not fs.result():
+            # A close waits up to two seconds for the caller: not in this thread, which accepts everybody else.
+            closing = self.tpool.submit(conn.close, graceful=True)
+            closing.add_done_callback(lambda _: self.method_queue.defer(self._forget_connection))
+        else:
+            super().finish_request(conn, fs)
+
+    def _forget_connection(self) -> None:
+        self.nr_conns -= 1
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        super().set_accept_enabled(enabled and self.alive)
+        if not self.alive:
+            self._leave_listeners()
+
+    def _leave_listeners(self) -> None:
+        """Takes in who has already connected, then closes the door, so that whoever comes later is refused at once.
+
+        gthread keeps the door open until its last call is done, and answers nobody who comes through it.
+        """
+        listeners: list[Any] = self.sockets
+        self.sockets: list[Any] = []
+        for listener in listeners:
+            listener.setblocking(False)
+            before = -1
+            while self.nr_conns != before:
+                before = self.nr_conns
+                self.accept(listener)
+            listener.close()
+
+    def _cap_keepalive(self, deadline: float) -> None:
+        """A stop waits for no connection on which nothing was ever sent."""
+        super()._cap_keepalive(deadline)
+        for conn in self.pending_conns:
+            conn.timeout = min(conn.timeout, deadline)
+
+    def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
+        """Answers and logs without a word of what was sent: the faulty header may be the one with the key."""
+        record = RequestRecord(request_id=uuid.uuid4().hex)
+        if isinstance(exc, ParseException) and not isinstance(exc, InvalidResponseHeader | InvalidResponseHeaderName):
+            status, reason = _STATUSES.get(type(exc), (400, "Bad Request"))
+            error: GatewayError = MalformedRequest(
+                f"This is not a request that the server can read: {type(exc).__name__}."
+            )
+            self.log.warning("Malformed request: %s, request id %s", type(exc).__name__, record.request_id)
+        else:
+            status, reason = 500, "Internal Server Error"
+            error = GatewayError(
+                f"The gateway failed; the operator can find this by its request id, {record.request_id}."
+            )
+            log.error("bug", exc_info=exc, extra={"request_id": record.request_id})
+        record.refused_by(error)
         body = json.dumps(error.envelope()).encode()
+        log_request(record, endpoint=None, status=status, bytes_in=0, bytes_out=len(body))
         headers = {
             "Content-Type": "application/json",
             "Content-Length": str(len(body)),
             "Connection": "close",
-            "x-request-id": request_id,
+            **record.headers(),
             **error.headers(),
         }
-        head = "\r\n".join(["HTTP/1.1 400 Bad Request", *(f"{k}: {v}" for k, v in headers.items()), "", ""])
+        head = "\r\n".join([f"HTTP/1.1 {status} {reason}", *(f"{k}: {v}" for k, v in headers.items()), "", ""])
         try:
             client.sendall(head.encode("latin-1") + body)
         except OSError:
