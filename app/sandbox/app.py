@@ -70,7 +70,7 @@ def create_sandbox(api_key: str) -> Flask:
     @app.post("/v1/image_generation")
     def image_generation() -> ResponseReturnValue:
         _check_key(api_key)
-        drawing, reference = _read(request.get_json())
+        drawing, reference = _read(request.get_json(silent=True))
         rehearsal = Rehearsal.of(drawing["prompt"])
         fault = _rehearse(rehearsal)
         return fault or _answer(drawing, _draw(drawing, reference, rehearsal.withheld), store)

@@ -7,4 +7,5 @@ workers = 1
 worker_class = "gthread"
 threads = 320
 control_socket_disable = True
+graceful_timeout = 210  # as the gateway's own by default: a stop of both loses no answer between them
 loglevel = "warning"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 import struct
@@ -46,4 +47,8 @@ def break_connection(environ: dict[str, Any], fault: str) -> None:
         connection.shutdown(socket.SHUT_RDWR)
     else:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        connection.close()
+        # The server still holds this descriptor: it gets a dead line to speak into, and the real one is reset.
+        dead, other_end = socket.socketpair()
+        other_end.close()
+        os.dup2(dead.fileno(), connection.fileno())
+        dead.close()

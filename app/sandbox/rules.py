@@ -42,6 +42,16 @@ class _JsonBoolean(fields.Boolean):
         return value
 
 
+class _JsonNumber(fields.Float):
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        _require(type(value) in (int, float), "not a number")
+        return super()._deserialize(value, *args, **kwargs)
+
+
+def _check_text(value: str) -> None:
+    _require(not any("\ud800" <= character <= "\udfff" for character in value), "not valid Unicode")
+
+
 def _check_image_file(value: str) -> None:
     if not value.startswith("data:"):
         parts = urlsplit(value)
@@ -66,7 +76,7 @@ def decode_data_url(value: str) -> bytes:
 
 class StyleSchema(Schema):
     style_type = fields.String(required=True, validate=validate.OneOf(["漫画", "元气", "中世纪", "水彩"]))
-    style_weight = fields.Float(validate=validate.Range(0, 1, min_inclusive=False))
+    style_weight = _JsonNumber(validate=validate.Range(0, 1, min_inclusive=False))
 
 
 class ReferenceSchema(Schema):
@@ -81,7 +91,7 @@ class RequestSchema(Schema):
         unknown = RAISE
 
     model = fields.String(required=True, validate=validate.OneOf(["image-01", "image-01-live"]))
-    prompt = fields.String(required=True, validate=validate.Length(1, 1500))
+    prompt = fields.String(required=True, validate=[validate.Length(1, 1500), _check_text])
     n = _JsonInteger(load_default=1, validate=validate.Range(1, 9))
     aspect_ratio = fields.String(validate=validate.OneOf(list(PIXELS)))
     response_format = fields.String(load_default="url", validate=validate.OneOf(["url", "base64"]))

@@ -1,0 +1,36 @@
+"""The sandbox without a server, for all that is no matter of the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from app.sandbox.app import create_sandbox
+from tests.support.processes import UPSTREAM_KEY
+
+Draw = Callable[..., Any]
+
+
+@pytest.fixture
+def sandbox() -> FlaskClient:
+    client = create_sandbox(UPSTREAM_KEY).test_client()
+    client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {UPSTREAM_KEY}"
+    return client
+
+
+@pytest.fixture
+def draw(sandbox: FlaskClient) -> Draw:
+    """Posts a good request with some fields changed, or with None left out, and returns the answer's JSON."""
+
+    def post(**fields: Any) -> Any:
+        body = {"model": "image-01", "prompt": "A lighthouse", "response_format": "base64"} | fields
+        answer = sandbox.post(
+            "/v1/image_generation", json={name: value for name, value in body.items() if value is not None}
+        )
+        assert answer.status_code == 200
+        return answer.get_json()
+
+    return post

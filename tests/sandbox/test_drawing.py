@@ -1,0 +1,145 @@
+"""The sandbox draws real JPEGs, of the right size, which tell prompt, seed and place in the row apart."""
+
+from __future__ import annotations
+
+import base64
+from io import BytesIO
+from typing import Any
+
+import pytest
+import requests
+from flask.testing import FlaskClient
+from PIL import Image, ImageChops
+
+from app.sandbox.app import MAX_KEPT_PICTURES, PictureStore
+from tests.sandbox.conftest import Draw
+from tests.sdk.cases import has_reference, pixels
+from tests.support.pictures import JPEG, data_url
+from tests.support.processes import UPSTREAM_KEY
+
+# As MiniMax documents them.
+SIZES = {
+    "1:1": (1024, 1024),
+    "16:9": (1280, 720),
+    "4:3": (1152, 864),
+    "3:2": (1248, 832),
+    "2:3": (832, 1248),
+    "3:4": (864, 1152),
+    "9:16": (720, 1280),
+    "21:9": (1344, 576),
+}
+
+
+def pictures(answer: Any) -> list[bytes]:
+    return [base64.b64decode(text, validate=True) for text in answer["data"]["image_base64"]]
+
+
+def picture(answer: Any) -> bytes:
+    [drawn] = pictures(answer)
+    return drawn
+
+
+@pytest.mark.parametrize("ratio", SIZES)
+def test_each_ratio_has_its_size(draw: Draw, ratio: str) -> None:
+    assert pixels(picture(draw(aspect_ratio=ratio))) == SIZES[ratio]
+
+
+def test_without_a_ratio_it_is_a_square(draw: Draw) -> None:
+    assert pixels(picture(draw())) == (1024, 1024)
+
+
+def test_width_and_height_count_where_there_is_no_ratio(draw: Draw) -> None:
+    assert pixels(picture(draw(width=512, height=2048))) == (512, 2048)
+    assert pixels(picture(draw(width=512, height=2048, aspect_ratio="3:2"))) == (1248, 832)
+
+
+def test_the_same_prompt_and_seed_give_the_same_pictures_and_all_else_others(draw: Draw) -> None:
+    def row(**fields: Any) -> list[bytes]:
+        return pictures(draw(**({"n": 3, "seed": 7} | fields)))
+
+    first = row()
+    assert row() == first
+    assert row(response_format="base64", prompt_optimizer=True) == first
+    assert len({*first, *row(seed=8), *row(prompt="A lighthouse."), *row(seed=-7)}) == 12
+
+
+def test_without_a_seed_each_picture_is_another(draw: Draw) -> None:
+    assert len({picture(draw()) for _ in range(3)}) == 3
+
+
+def test_pictures_of_neighbours_look_different(draw: Draw) -> None:
+    """Not only in their bytes: in the middle of a thumbnail as well."""
+    first, second = (
+        Image.open(BytesIO(drawn)).convert("RGB").resize((16, 16)) for drawn in pictures(draw(n=2, seed=1))
+    )
+    difference = ImageChops.difference(first, second).convert("L")
+    assert sum(difference.histogram()[40:]) > 0
+
+
+@pytest.mark.parametrize(
+    "prompt", ["水彩の港", "🦦🦦🦦", "a" * 1500, "水" * 1500, "\n\t\r", "\0\x01\x7f", "‮rtl‬", " ", "مرحبا", "é" * 3]
+)
+def test_any_prompt_can_be_drawn(draw: Draw, prompt: str) -> None:
+    assert pixels(picture(draw(prompt=prompt, aspect_ratio="9:16"))) == (720, 1280)
+
+
+def test_a_reference_is_in_the_corner(draw: Draw) -> None:
+    fields = {"seed": 3, "aspect_ratio": "16:9"}
+    with_face = picture(draw(**fields, subject_reference=[{"type": "character", "image_file": data_url(JPEG)}]))
+    by_url = picture(draw(**fields, subject_reference=[{"type": "character", "image_file": "http://faces.example/a"}]))
+    without = picture(draw(**fields))
+    assert has_reference(with_face)
+    assert not has_reference(without)
+    assert by_url == without  # it is not fetched
+
+
+def test_a_reference_that_only_begins_like_a_picture_is_no_trouble(draw: Draw) -> None:
+    reference = [{"type": "character", "image_file": data_url(b"\xff\xd8\xff nothing")}]
+    assert draw(subject_reference=reference)["base_resp"]["status_code"] == 0
+
+
+# The answer
+
+
+def test_base64_is_bare_and_counts_are_strings(draw: Draw) -> None:
+    answer = draw(n=2)
+    assert list(answer["data"]) == ["image_base64"]
+    assert answer["metadata"] == {"success_count": "2", "failed_count": "0"}
+    assert answer["base_resp"] == {"status_code": 0, "status_msg": "success"}
+    assert all(text.startswith("/9j/") for text in answer["data"]["image_base64"])
+
+
+@pytest.mark.parametrize("fields", [{"response_format": "url"}, {}])
+def test_urls_are_the_default_and_lead_to_the_pictures(sandbox_url: str, fields: dict[str, str]) -> None:
+    body = {"model": "image-01", "prompt": "a", "n": 2, "seed": 1, **fields}
+    headers = {"Authorization": f"Bearer {UPSTREAM_KEY}"}
+    answer = requests.post(f"{sandbox_url}/v1/image_generation", json=body, headers=headers, timeout=30).json()
+    again = requests.post(
+        f"{sandbox_url}/v1/image_generation", json=body | {"response_format": "base64"}, headers=headers, timeout=30
+    ).json()
+    assert list(answer["data"]) == ["image_urls"]
+    found = [requests.get(url, timeout=10) for url in answer["data"]["image_urls"]]
+    assert {reply.headers["Content-Type"] for reply in found} == {"image/jpeg"}
+    assert [reply.content for reply in found] == pictures(again)
+    assert requests.get(f"{sandbox_url}/pictures/unknown.jpg", timeout=10).status_code == 404
+
+
+@pytest.mark.parametrize("prompt", ["a", "sandbox:1026"])
+def test_every_answer_has_a_trace_of_its_own(sandbox: FlaskClient, prompt: str) -> None:
+    answers = [sandbox.post("/v1/image_generation", json={"model": "image-01", "prompt": prompt}) for _ in range(2)]
+    traces = [answer.headers["Trace-Id"] for answer in answers]
+    assert len(set(traces)) == 2
+    assert all(answer.get_json()["id"] == trace for answer, trace in zip(answers, traces, strict=True))
+
+
+def test_the_sandbox_is_healthy_without_a_key(sandbox: FlaskClient) -> None:
+    del sandbox.environ_base["HTTP_AUTHORIZATION"]
+    assert sandbox.get("/healthz").get_json() == {"status": "ok"}
+
+
+def test_old_pictures_make_room_for_new_ones() -> None:
+    store = PictureStore()
+    names = [store.add(b"%d" % number) for number in range(MAX_KEPT_PICTURES + 1)]
+    assert store.get(names[0]) is None
+    assert store.get(names[1]) == b"1"
+    assert store.get(names[-1]) == b"%d" % MAX_KEPT_PICTURES
