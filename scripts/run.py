@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shlex
+import signal
 import socket
 import sys
 import threading
@@ -21,55 +22,71 @@ HOST = "127.0.0.1"
 START_SECONDS = 60
 # honcho kills what is still running this long after a stop; the calls in flight have been paid for.
 honcho.manager.KILL_WAIT = 3600
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy of the environment is not for loopback
 
 READY = """
 The gateway is ready at {base_url}; {upstream} draws. Ctrl-C stops it.
 
 Text to image:
   curl {base_url}/v1/images/generations \\
-    -H "Authorization: Bearer {key}" -H "Content-Type: application/json" \\
+    -H {authorization} -H "Content-Type: application/json" \\
     -d '{{"model": "MiniMax-Image-01", "prompt": "A lighthouse at dusk", "size": "1792x1024"}}'
 
 Image to image:
   curl {base_url}/v1/images/edits \\
-    -H "Authorization: Bearer {key}" \\
-    -F model=MiniMax-Image-01 -F "prompt=The same face, on a harbour wall" -F image=@{face}
+    -H {authorization} \\
+    -F model=MiniMax-Image-01 -F "prompt=The same face, on a harbour wall" -F {image}
 
 Python (pip install openai):
   from openai import OpenAI
-  client = OpenAI(base_url="{base_url}/v1", api_key="{key}")
+  client = OpenAI(base_url="{base_url}/v1", api_key={key!r})
   print(client.images.generate(model="MiniMax-Image-01", prompt="A lighthouse at dusk").data[0].url)
 """
+
+
+class Runner(honcho.manager.Manager):  # type: ignore[misc]
+    """honcho, which fails where a stop comes before every process has told its pid: here the stop comes again."""
+
+    def terminate(self) -> None:
+        if self._all_started():
+            super().terminate()
+        else:
+            threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGTERM)).start()
 
 
 def main() -> int:
     environment = dict(os.environ)
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
     environment.setdefault("HOST", HOST)
-    environment.setdefault("PORT", "8000")
-    environment.setdefault("AMUX_API_KEYS", f"amux-{secrets.token_urlsafe(32)}")
-    check_port(environment["PORT"])
+    environment["PORT"] = str(check_port(environment.get("PORT", "8000")))
+    if not environment.get("AMUX_API_KEYS"):
+        environment["AMUX_API_KEYS"] = f"amux-{secrets.token_urlsafe(32)}"
     names = ["web"]
     if not environment.get("MINIMAX_API_KEY"):
         environment |= sandbox_environment()
         names.append("sandbox")
 
     commands = parse_procfile((ROOT / "Procfile").read_text()).processes
-    manager = honcho.manager.Manager()
+    manager = Runner()
     for name in names:
         manager.add_process(name, f"exec {commands[name]}", env=environment, cwd=str(ROOT))
+    # Nobody is left to press Ctrl-C when the terminal is closed.
+    signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     threading.Thread(target=announce, args=(environment, "sandbox" in names), daemon=True).start()
     manager.loop()
     return 0 if manager.returncode in (0, 130, 143) else 1
 
 
-def check_port(port: str) -> None:
-    """Ends the run with one line where the port cannot be had."""
-    try:
-        with socket.create_server((HOST, int(port))):
-            return
-    except (ValueError, OverflowError):
+def check_port(text: str) -> int:
+    """The port's number. Ends the run with one line where it cannot be had."""
+    port = int(text) if text.isascii() and text.isdecimal() and len(text) < 6 else 0
+    if not 1 <= port <= 65535:
         sys.exit("PORT must be a number from 1 to 65535.")
+    try:
+        with socket.create_server((HOST, port)):
+            return port
+    except PermissionError:
+        sys.exit(f"Port {port} is not allowed to you: choose one from 1024 up, like PORT=8001 make run")
     except OSError:
         sys.exit(f"Port {port} is in use: stop what listens there, or choose another one, like PORT=8001 make run")
 
@@ -94,18 +111,20 @@ def announce(environment: dict[str, str], sandbox: bool) -> None:
         if time.monotonic() > give_up:
             return
         time.sleep(0.1)
+    key = environment["AMUX_API_KEYS"].split(",")[0]
     text = READY.format(
         base_url=base_url,
         upstream="the built-in sandbox (no MINIMAX_API_KEY is set)" if sandbox else "MiniMax itself, for money,",
-        key=environment["AMUX_API_KEYS"].split(",")[0],
-        face=shlex.quote(str(ROOT / "examples" / "face.jpg")),
+        key=key,
+        authorization=shlex.quote(f"Authorization: Bearer {key}"),
+        image=shlex.quote(f'image=@"{ROOT / "examples" / "face.jpg"}"'),  # curl's own quotes: a comma would split it
     )
     print(text, flush=True)
 
 
 def answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=2) as response:
+        with _OPENER.open(url, timeout=2) as response:
             return bool(response.status == 200)
     except (urllib.error.URLError, OSError):
         return False
