@@ -105,12 +105,15 @@ def _parse_base_url(value: str) -> str:
     try:
         parts = urlsplit(value)
         port_is_sane = parts.port is None or parts.port > 0
+        (parts.hostname or "").encode("idna")  # a host that no resolver could be asked for
     except ValueError:
         raise fault from None
     if not (parts.scheme in ("http", "https") and parts.hostname and port_is_sane and _HEADER_SAFE.fullmatch(value)):
         raise fault
     if parts.username is not None or parts.query or parts.fragment:
         raise fault
+    if parts.path.rstrip("/").endswith("/v1"):
+        raise ValidationError("Expected the URL without the /v1 at its end, which the gateway adds.")
     return value.rstrip("/")
 
 

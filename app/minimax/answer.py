@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from app.minimax.errors import MinimaxError, quotable
 
 TRACE_HEADERS = ("Trace-Id", "Minimax-Request-Id", "X-Mm-Request-Id")
 _SANE_TRACE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII)
+_SANE_CODE = re.compile(r"-?[0-9]{1,9}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class _Code(fields.Integer):
     """A whole number or its digits; never a truncated 0.5 or a `false`, which would pass for success."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
-        if not isinstance(value, int | str) or isinstance(value, bool):
+        if not _SANE_CODE.fullmatch(str(value)):
             raise self.make_error("invalid", input=value)
         return super()._deserialize(value, attr, data, **kwargs)
 
@@ -40,7 +42,7 @@ class _BaseResp(Schema):
         unknown = EXCLUDE
 
     status_code = _Code(required=True)
-    status_msg = fields.Raw(load_default="")
+    status_msg = fields.Raw(load_default=None, allow_none=True)
 
 
 class _Data(Schema):
@@ -88,7 +90,7 @@ def read_images(
     document = _parse(http_status, body)
     base_resp = _load(_REFUSAL, document, http_status)["base_resp"]
     if base_resp["status_code"] != 0:
-        detail = quotable(str(base_resp["status_msg"]), secrets)
+        detail = quotable(base_resp["status_msg"], secrets)
         raise MinimaxError(base_resp["status_code"], detail=detail, retry_after=retry_after)
     if http_status != 200:
         raise _not_understood(http_status)
@@ -100,19 +102,26 @@ def read_images(
     if not images:
         if any(data.get(other) or ()):
             raise _not_understood(http_status, "pictures in another format than asked")
-        raise MinimaxError("content_withheld" if _failed_count(metadata) else "nothing_delivered")
+        raise MinimaxError("content_withheld" if _failed_count(metadata) > 0 else "nothing_delivered")
     return images, metadata
 
 
 def _parse(http_status: int, body: bytes) -> Any:
     try:
-        return json.loads(body, parse_constant=_refuse_constant)
+        return json.loads(body, parse_constant=_refuse_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise _not_understood(http_status, "not JSON") from error
 
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
+
+
+def _finite(number: str) -> float:
+    # Python reads 1e999 as infinity, and would write that as a word that is no JSON.
+    if math.isinf(value := float(number)):
+        raise ValueError(f"{number} is too large")
+    return value
 
 
 def _load(schema: Schema, document: Any, http_status: int) -> Any:

@@ -85,8 +85,14 @@ class MinimaxClient:
         return error
 
 
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """None: even unfollowed, requests reads a redirect's whole body, without a bound, and parses its Location."""
+        return None
+
+
 def _new_session() -> requests.Session:
-    session = requests.Session()
+    session = _Session()
     session.trust_env = False  # no proxies from the environment, and no ~/.netrc over the Authorization header
     session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
     for scheme in ("http://", "https://"):

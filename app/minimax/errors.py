@@ -6,6 +6,8 @@ from app.errors import GatewayError
 from app.minimax.status import STATUS_CODES, UNKNOWN_CODE, WITHOUT_CODE, Verdict
 
 MAX_QUOTED_CHARS = 200
+_SCANNED_CHARS = 4096  # of a message, and of a secret whose parts are looked for: a picture has millions
+_TELLING_RUN = 12  # this many characters in common with a secret are a quotation of it
 MAX_RETRY_AFTER_SECONDS = 60  # the OpenAI SDKs obey no longer wait
 
 
@@ -35,13 +37,22 @@ def _message(code: int | str, verdict: Verdict, detail: str) -> str:
 
 
 def _seconds(header: str | None, default: int) -> int:
-    if header is None or not (header.isascii() and header.isdecimal()) or len(header) > 9:
+    digits = (header or "").strip()
+    if not (digits.isascii() and digits.isdecimal()) or len(digits) > 9:
         return default
-    return min(max(int(header), 1), MAX_RETRY_AFTER_SECONDS)
+    return min(max(int(digits), 1), MAX_RETRY_AFTER_SECONDS)
 
 
-def quotable(status_msg: str, secrets: tuple[str, ...]) -> str:
-    """MiniMax's own words, cut short; nothing where they repeat a secret (the key, the prompt, a picture)."""
-    if any(secret and secret in status_msg for secret in secrets):
-        return ""
-    return " ".join("".join(c if c.isprintable() else " " for c in status_msg).split())[:MAX_QUOTED_CHARS]
+def quotable(status_msg: object, secrets: tuple[str, ...]) -> str:
+    """MiniMax's own words, cut short; nothing where they repeat a part of a secret (the key, the prompt, a picture)."""
+    words = _one_line(status_msg)[:MAX_QUOTED_CHARS] if isinstance(status_msg, str) else ""
+    return "" if any(_quotes(words, _one_line(secret)) for secret in secrets) else words
+
+
+def _one_line(text: str) -> str:
+    return " ".join("".join(c if c.isprintable() else " " for c in text[:_SCANNED_CHARS]).split())
+
+
+def _quotes(words: str, secret: str) -> bool:
+    run = min(_TELLING_RUN, len(secret))
+    return run > 0 and any(words[i : i + run] in secret for i in range(len(words) - run + 1))

@@ -7,6 +7,7 @@ and `Exchange.sent` says whether MiniMax can have seen, and charged, anything.
 
 from __future__ import annotations
 
+import http
 import http.client
 import io
 import socket
@@ -24,6 +25,8 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
+# Each of a host's addresses, and then the TLS handshake, may take as much; looking up the host has the
+# resolver's own timeout. A call that ends there may so overrun its deadline a little, but has cost nothing.
 MAX_CONNECT_SECONDS = 5.0
 
 # Only a connect that failed is tried again. `read=False` re-raises; `read=0` would hide a timeout, and any
@@ -92,6 +95,19 @@ class _DeadlineResponse(http.client.HTTPResponse):
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
         self.fp = io.BufferedReader(_DeadlineReader(self.fp.detach(), sock))
+
+    def _read_status(self) -> tuple[str, int, str]:
+        # http.client skips 100 only. It would take 103 for the whole answer, and leave the real one, with this
+        # caller's pictures, to whoever uses the connection next.
+        version, status, reason = super()._read_status()  # type: ignore[misc]
+        return version, http.HTTPStatus.CONTINUE if 100 < status < 200 else status, reason
+
+    def _safe_read(self, amt: int) -> bytes:
+        # urllib3 reads a chunk's size with a sign, and a chunk of size -1 would be read for as long as it comes.
+        if amt < 0:
+            raise http.client.HTTPException("a chunk of negative size")
+        data: bytes = super()._safe_read(amt)  # type: ignore[misc]
+        return data
 
 
 class _DeadlineConnection(HTTPConnection):

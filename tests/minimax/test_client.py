@@ -1,0 +1,91 @@
+"""The client alone, where a socket says it worse: the exact call, and the failures of requests that no socket makes."""
+
+from __future__ import annotations
+
+import pytest
+import requests
+import responses
+from responses import matchers
+from urllib3.exceptions import HTTPError, LocationParseError
+
+from app.minimax.answer import Answer
+from app.minimax.client import MinimaxClient
+from app.minimax.errors import MinimaxError
+from tests.support.pictures import data_url
+from tests.support.scripted import refusal, success
+
+URL = "https://api.minimax.example/v1/image_generation"
+PAYLOAD = {
+    "model": "image-01-live",
+    "prompt": "水彩 🦦 \ud800",
+    "n": 9,
+    "response_format": "base64",
+    "aspect_ratio": "16:9",
+    "seed": -(2**63),
+    "prompt_optimizer": False,
+    "aigc_watermark": True,
+    "style": {"style_type": "水彩", "style_weight": 0.5},
+    "subject_reference": [{"type": "character", "image_file": data_url()}],
+}
+
+
+def new_client() -> MinimaxClient:
+    return MinimaxClient("https://api.minimax.example", "sk-upstream", 30)
+
+
+@responses.activate(assert_all_requests_are_fired=True)
+def test_one_post_with_the_payload_as_json_and_the_key_as_bearer() -> None:
+    document = success(9, response_format="base64")
+    responses.post(
+        URL,
+        json=document,
+        headers={"Trace-Id": "t-9"},
+        match=[
+            matchers.json_params_matcher(PAYLOAD),
+            matchers.header_matcher({"Authorization": "Bearer sk-upstream", "Content-Type": "application/json"}),
+            matchers.request_kwargs_matcher({"stream": True, "verify": True}),
+        ],
+    )
+    answer = new_client().generate_images(PAYLOAD)
+    assert answer == Answer(
+        images=tuple(document["data"]["image_base64"]),
+        metadata={"failed_count": "0", "success_count": "9"},
+        trace_id="t-9",
+        upstream_ms=answer.upstream_ms,
+    )
+    assert len(responses.calls) == 1
+
+
+@responses.activate
+def test_a_refusal_is_a_minimax_error_with_its_trace() -> None:
+    responses.post(URL, json=refusal(1026, "no"), headers={"X-Mm-Request-Id": "t-10"})
+    with pytest.raises(MinimaxError) as caught:
+        new_client().generate_images(PAYLOAD)
+    assert (caught.value.code, caught.value.http_status, caught.value.trace_id) == ("1026", 403, "t-10")
+    assert caught.value.upstream_ms is not None
+
+
+@responses.activate
+@pytest.mark.parametrize(
+    "failure",
+    [
+        requests.ConnectionError("sk-upstream"),
+        requests.ReadTimeout(),
+        requests.TooManyRedirects(),
+        requests.exceptions.SSLError(),
+        requests.exceptions.InvalidHeader(),
+        requests.exceptions.InvalidURL(),
+        HTTPError(),
+        LocationParseError("minimax"),
+        OSError(),
+    ],
+    ids=lambda failure: type(failure).__name__,
+)
+def test_each_failure_before_the_first_byte_is_unreachable(failure: Exception) -> None:
+    responses.post(URL, body=failure)
+    with pytest.raises(MinimaxError) as caught:
+        new_client().generate_images(PAYLOAD)
+    assert caught.value.code == "upstream_unreachable"
+    assert caught.value.__cause__ is failure
+    assert "sk-upstream" not in caught.value.message
+    assert len(responses.calls) == 1
