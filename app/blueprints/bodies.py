@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from io import BytesIO
+from typing import IO, Any
 
 from flask import Request, request
 from werkzeug.formparser import FormDataParser
@@ -13,12 +14,16 @@ from app.schemas.json_body import decode_json
 
 
 class GatewayRequest(Request):
-    """Tells of a broken multipart body, which Flask would take for an empty form."""
+    """Tells of a broken multipart body, which Flask would take for an empty form, and keeps files in memory."""
 
     def make_form_data_parser(self) -> FormDataParser:
         parser = super().make_form_data_parser()
         parser.silent = False
         return parser
+
+    def _get_file_stream(self, *_: Any, **__: Any) -> IO[bytes]:
+        """Bodies are bounded, and nobody would close the temporary file of an upload that breaks off."""
+        return BytesIO()
 
 
 def is_form() -> bool:
@@ -38,4 +43,6 @@ def form_body() -> dict[str, Any]:
         form, files = request.form, request.files
     except ValueError:
         raise InvalidRequest("The multipart body is broken or cut short.", code="invalid_form") from None
+    if not all((*form, *files)):  # werkzeug gives None as the name of a part that has none
+        raise InvalidRequest("A part of the multipart body has no name.", code="invalid_form")
     return decode_form(form, files)

@@ -3,6 +3,8 @@
 Both SDKs flatten objects into names: `style[style_type]`, `subject_reference[][type]` (empty brackets, no
 index), and Node `subject_reference[0][type]`-like names where its user writes them. Typed fields stay text
 here: the schema's form face reads them.
+
+A form has no null: what is left empty is absent (a field, or a browser's file input without a file).
 """
 
 from __future__ import annotations
@@ -14,12 +16,12 @@ from typing import Any
 from werkzeug.datastructures import FileStorage, MultiDict
 
 from app.errors import InvalidRequest
-from app.schemas.json_body import parse_json
+from app.schemas.json_body import MAX_ECHOED_CHARS, parse_json
 from app.services.reference_image import InvalidReferenceImage, data_url_of_file
 
 # Fields that a form may also carry as one JSON string.
 CONTAINERS = ("extra_body", "style", "subject_reference", "images")
-MAX_DEPTH = 4
+MAX_DEPTH = 5  # extra_body[subject_reference][][image_file][]
 
 _NAME = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
 _IMAGE_PART = re.compile(r"image(\[[0-9]*\])?", re.ASCII)
@@ -27,13 +29,14 @@ _IMAGE_PART = re.compile(r"image(\[[0-9]*\])?", re.ASCII)
 
 def decode_form(form: MultiDict[str, str], files: MultiDict[str, FileStorage]) -> dict[str, Any]:
     """The form's fields, nested as their names say; a file becomes `subject_reference`. Raises `InvalidRequest`."""
-    body = {name: _read_container(name, value) for name, value in _nest(form.items(multi=True)).items()}
-    images = [file for name, file in files.items(multi=True) if _IMAGE_PART.fullmatch(name)]
-    others = [name for name in files if not _IMAGE_PART.fullmatch(name)]
-    for name in others:
+    body = _nest((name, value) for name, value in form.items(multi=True) if value != "")
+    given = [(name, file) for name, file in files.items(multi=True) if not _is_empty(file)]
+    images = [file for name, file in given if _IMAGE_PART.fullmatch(name)]
+    for name, file in given:
         if name in body:
-            raise InvalidRequest("Given both as a file and as a field.", param=name)
-        body[name] = files[name]
+            raise _given_twice(name)
+        if not _IMAGE_PART.fullmatch(name):
+            body[name] = file  # which no field accepts
     if "image" in body:
         raise InvalidRequest(
             "image must be a file part with a file name; give a URL as subject_reference.", param="image"
@@ -48,8 +51,16 @@ def decode_form(form: MultiDict[str, str], files: MultiDict[str, FileStorage]) -
     return body | {"subject_reference": [{"type": "character", "image_file": _data_url(images[0])}]}
 
 
+def _is_empty(file: FileStorage) -> bool:
+    """What a browser sends for a file input where nobody chose a file."""
+    if file.filename or file.stream.read(1):
+        file.stream.seek(0)
+        return False
+    return True
+
+
 def _has_reference(fields: dict[str, Any]) -> bool:
-    return bool(fields.get("subject_reference") or fields.get("images"))
+    return any(fields.get(name) not in (None, []) for name in ("subject_reference", "images"))
 
 
 def _data_url(file: FileStorage) -> str:
@@ -59,51 +70,63 @@ def _data_url(file: FileStorage) -> str:
         raise InvalidRequest(f"image {error}.", param="image") from None
 
 
-def _read_container(name: str, value: Any) -> Any:
-    if name in CONTAINERS and isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
+def _read_container(name: str, value: str) -> Any:
+    if name in CONTAINERS and (value == "null" or value.lstrip()[:1] in ("{", "[")):
         return parse_json(value, param=name)
     return value
+
+
+class _Branch(dict[str, Any]):
+    """An object that names with brackets have made, and may still add to; one that came as JSON is whole."""
 
 
 def _nest(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
     """`a[b]=1` becomes `{a: {b: 1}}`, `a[][b]=1` and `a[0][b]=1` become `{a: [{b: 1}]}`."""
     root: dict[str, Any] = {}
     for name, value in pairs:
-        if "\ufffd" in value:
-            raise InvalidRequest(f"{name} is not valid UTF-8.", param=name)
         match = _NAME.fullmatch(name)
         keys = [match[1], *re.findall(r"\[([^\[\]]*)\]", match[2])] if match else [name]
+        field = keys[0][:MAX_ECHOED_CHARS]
+        if "\ufffd" in value:  # what werkzeug puts in the place of broken bytes
+            raise InvalidRequest(f"{field} is not valid UTF-8, or holds U+FFFD.", param=field)
         if len(keys) > MAX_DEPTH:
-            raise InvalidRequest("A field's name is nested too deeply.", param=keys[0])
-        _put(root, keys, value, field=keys[0])
+            raise InvalidRequest("A field's name is nested too deeply.", param=field)
+        _put(root, keys, _read_container(keys[-1], value), field=field)
     return {name: _lists(value) for name, value in root.items()}
 
 
-def _put(node: dict[str, Any], keys: list[str], value: str, *, field: str) -> None:
+def _put(node: dict[str, Any], keys: list[str], value: Any, *, field: str) -> None:
     key, *rest = keys
     if key == "":
         key = _position(node, rest)
     if not rest:
         if key in node:
-            raise InvalidRequest("The same field is given twice.", param=field)
+            raise _given_twice(field)
         node[key] = value
         return
-    child = node.setdefault(key, {})
-    if not isinstance(child, dict):
-        raise InvalidRequest("The same field is given twice.", param=field)
+    child = node.setdefault(key, _Branch())
+    if not isinstance(child, _Branch):
+        raise _given_twice(field)
     _put(child, rest, value, field=field)
 
 
+def _given_twice(field: str) -> InvalidRequest:
+    return InvalidRequest("The same field is given twice.", param=field[:MAX_ECHOED_CHARS])
+
+
 def _position(items: dict[str, Any], rest: list[str]) -> str:
-    """Where `[]` points: at the last item, or behind it where that one already has the field (as Rack reads it)."""
+    """Where `[]` points: at the last item, or behind it where that one already has the field (as Rack reads it).
+
+    A field that is an array itself, as `[image_file][]`, goes on in the last item.
+    """
     last = items.get(str(len(items) - 1))
-    continues = bool(rest) and isinstance(last, dict) and (rest[0] == "" or rest[0] not in last)
+    continues = bool(rest) and isinstance(last, _Branch) and ("" in rest or rest[0] not in last)
     return str(len(items) - 1 if continues else len(items))
 
 
 def _lists(value: Any) -> Any:
     """Turns objects whose every key is a position into lists."""
-    if not isinstance(value, dict):
+    if not isinstance(value, _Branch):
         return value
     children = {key: _lists(child) for key, child in value.items()}
     if all(key.isascii() and key.isdecimal() for key in children):

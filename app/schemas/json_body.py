@@ -8,6 +8,8 @@ from typing import Any, NoReturn
 
 from app.errors import InvalidRequest
 
+MAX_ECHOED_CHARS = 64  # of a caller's own name, in a refusal
+
 
 def decode_json(body: bytes) -> dict[str, Any]:
     """The object in `body`, which must be UTF-8. Raises `InvalidRequest`."""
@@ -23,6 +25,7 @@ def decode_json(body: bytes) -> dict[str, Any]:
 
 def parse_json(text: str, *, param: str | None = None) -> Any:
     """Any JSON value; duplicate keys and NaN are refused. Raises `InvalidRequest`, under `param` where given."""
+    where = param or "The body"
     try:
         return json.loads(text, object_pairs_hook=_object_without_duplicates, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
@@ -30,11 +33,13 @@ def parse_json(text: str, *, param: str | None = None) -> Any:
     except RecursionError:
         fault = "is nested too deeply"
     except DuplicateKey as error:
-        fault = "gives the same field twice in one object"
-        param = param or str(error)
+        name = str(error)[:MAX_ECHOED_CHARS]
+        raise InvalidRequest(
+            f"{where} gives {name} twice in one object.", param=param or name, code="invalid_json"
+        ) from None
     except ValueError:  # NaN, Infinity, or an integer of thousands of digits
         fault = "holds a number that is not finite, or too long"
-    raise InvalidRequest(f"{param or 'The body'} {fault}.", param=param, code="invalid_json")
+    raise InvalidRequest(f"{where} {fault}.", param=param, code="invalid_json")
 
 
 class DuplicateKey(ValueError):

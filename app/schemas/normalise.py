@@ -12,7 +12,7 @@ from app.errors import InvalidRequest
 
 # OpenAI's word for "you choose", and what forms send for a field left empty.
 _SIZE_NOT_GIVEN = ("auto", "")
-_ALIASES = {"aigc_watermark": "watermark"}
+ALIASES = {"aigc_watermark": "watermark"}
 _STYLE_FIELDS = ("style_type", "style_weight")
 
 
@@ -28,11 +28,15 @@ def normalise(body: Mapping[str, Any]) -> dict[str, Any]:
     extra = _without_null(extra)
     if "extra_body" in extra:  # one inside the other has no meaning: renamed, it is told as ignored
         extra["extra_body.extra_body"] = extra.pop("extra_body")
-    return _canonical(extra) | _canonical(fields)  # a real top-level field wins
+    has_style = any(isinstance(part.get("style"), dict) for part in (fields, extra))
+    canonical = _canonical(extra) | _canonical(fields)  # a real top-level field wins
+    if has_style and "style_type" not in canonical:
+        raise InvalidRequest("style_type is required with style.", param="style_type")
+    return canonical
 
 
 def _canonical(fields: dict[str, Any]) -> dict[str, Any]:
-    for alias, name in _ALIASES.items():
+    for alias, name in ALIASES.items():
         if alias in fields:
             _set(fields, name, fields.pop(alias), spelled=alias)
     _flatten_style(fields)
@@ -49,9 +53,14 @@ def _without_null(mapping: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _set(fields: dict[str, Any], name: str, value: Any, *, spelled: str) -> None:
-    if name in fields and fields[name] != value:
+    if name in fields and not _same(fields[name], value):
         raise InvalidRequest(f"{spelled} and {name} mean the same and differ.", param=spelled)
     fields[name] = value
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two JSON values are equal; 1 and true, which Python takes for equal, are not."""
+    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
 
 
 def _flatten_style(fields: dict[str, Any]) -> None:
@@ -62,10 +71,7 @@ def _flatten_style(fields: dict[str, Any]) -> None:
     if not isinstance(style, dict):
         raise InvalidRequest("style must be an object.", param="style")
     del fields["style"]
-    members = _without_null(style)
-    if "style_type" not in members and "style_type" not in fields:
-        raise InvalidRequest("style_type is required with style.", param="style_type")
-    for name, value in members.items():
+    for name, value in _without_null(style).items():
         if name in _STYLE_FIELDS:
             _set(fields, name, value, spelled=f"style.{name}")
         else:
@@ -77,8 +83,12 @@ def _rename_images(fields: dict[str, Any]) -> None:
     if "images" not in fields:
         return
     images = fields.pop("images")
+    if images == []:
+        return
     if not (isinstance(images, list) and all(isinstance(image, dict) and image.get("image_url") for image in images)):
         raise InvalidRequest('images must be an array of {"image_url": …} objects.', param="images")
-    if fields.get("subject_reference"):
+    if fields.get("subject_reference", []) != []:
         raise InvalidRequest("Give one reference: images or subject_reference, not both.", param="images")
     fields["subject_reference"] = [{"type": "character", "image_file": image["image_url"]} for image in images]
+    for image in images:
+        fields |= {f"images.{name}": value for name, value in _without_null(image).items() if name != "image_url"}

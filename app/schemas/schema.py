@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from marshmallow import EXCLUDE, Schema, ValidationError, post_load, pre_load, validates_schema
+from marshmallow import EXCLUDE, Schema, ValidationError, post_load, validates_schema
 from marshmallow.fields import List, Nested
 from marshmallow.validate import Length, OneOf, Range
 
@@ -20,7 +20,7 @@ from app.config import RESPONSE_FORMATS, Settings
 from app.errors import InvalidRequest, ModelNotAuthorized
 from app.image_request import ImageRequest, Style
 from app.schemas.fields import LITERALS, ImageFile, Number, Refused, Text, TrueOrFalse, Whole
-from app.schemas.normalise import normalise
+from app.schemas.normalise import ALIASES, normalise
 from app.services.aspect_ratio import ASPECT_RATIOS, LIVE_UNSUPPORTED_RATIO, is_size, ratio_of_size
 
 MAX_PROMPT_CHARS = 1500
@@ -70,10 +70,13 @@ def _check_stream(stream: bool) -> None:
         raise ValidationError("is not supported: pictures come in one JSON answer")
 
 
+_NO_REFERENCE = "must be an object with type and image_file"
+
+
 class ReferenceSchema(Schema):
     """One element of `subject_reference`."""
 
-    error_messages: dict[str, str] = {"type": "must be an object with type and image_file"}
+    error_messages: dict[str, str] = {"type": _NO_REFERENCE}
 
     type = Text(required=True, validate=OneOf(["character"], error="must be: character"))
     image_file = ImageFile(required=True)
@@ -94,7 +97,7 @@ class ImageRequestSchema(Schema):
     style_type = Text(validate=_one_of(STYLE_TYPES))
     style_weight = Number(validate=Range(0, 1, min_inclusive=False, error="must be above 0 and at most 1"))
     subject_reference = List(
-        Nested(ReferenceSchema(unknown=EXCLUDE)),
+        Nested(ReferenceSchema(unknown=EXCLUDE), error_messages={"null": _NO_REFERENCE}),
         validate=Length(max=1, error="must hold one reference: MiniMax takes no more"),
         error_messages={"invalid": "must be an array of objects with type and image_file"},
     )
@@ -204,14 +207,23 @@ class ImageRequestSchema(Schema):
 
 
 class FormImageRequestSchema(ImageRequestSchema):
-    """The form face: the same fields, where numbers and booleans arrive as the text of a JSON literal."""
+    """The form face: the same fields, where numbers and booleans arrive as the text of a JSON literal.
 
-    @pre_load
-    def _read_literals(self, data: Mapping[str, Any], **_: Any) -> dict[str, Any]:
-        return {name: _literal(value) if self._is_literal(name, value) else value for name, value in data.items()}
+    They are read before anything is normalised, so that `null` (openai-node's advice to its users) is absent.
+    """
 
-    def _is_literal(self, name: str, value: Any) -> bool:
-        return isinstance(value, str) and isinstance(self.fields.get(name), LITERALS)
+    def read(self, body: Mapping[str, Any]) -> ImageRequest:
+        return super().read(self._read_texts(body, ("extra_body", "style")))
+
+    def _read_texts(self, fields: Mapping[str, Any], objects: tuple[str, ...]) -> dict[str, Any]:
+        """`objects` are the members that hold fields themselves, the outer one first."""
+        return {name: self._read_text(name, value, objects) for name, value in fields.items()}
+
+    def _read_text(self, name: str, value: Any, objects: tuple[str, ...]) -> Any:
+        if name in objects and isinstance(value, dict):
+            return self._read_texts(value, objects[objects.index(name) + 1 :])
+        is_literal = isinstance(value, str) and isinstance(self.fields.get(ALIASES.get(name, name)), LITERALS)
+        return _literal(value) if is_literal else value
 
 
 def _literal(text: str) -> Any:
@@ -246,6 +258,7 @@ def _flatten(path: str, messages: Any) -> tuple[str, str]:
 
 def _header_safe(names: set[str]) -> tuple[str, ...]:
     """Names as they can stand in a header: sorted, percent-encoded, cut short, and not too many."""
-    return tuple(quote(name[:_MAX_IGNORED_CHARS], safe="[]._-", errors="replace") for name in sorted(names))[
-        :_MAX_IGNORED_NAMES
-    ]
+    first = sorted(names)[:_MAX_IGNORED_NAMES]
+    return tuple(
+        quote(name[:_MAX_IGNORED_CHARS], safe="[]._-", errors="replace")[:_MAX_IGNORED_CHARS] for name in first
+    )

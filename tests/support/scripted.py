@@ -84,7 +84,10 @@ def _read_request(connection: socket.socket) -> Received | None:
     headers = {name.lower(): value.strip() for name, _, value in (field.partition(":") for field in fields)}
     length = int(headers.get("content-length", 0))
     while len(body) < length:
-        body += connection.recv(65536)
+        chunk = connection.recv(65536)
+        if not chunk:
+            return None
+        body += chunk
     return Received(line, headers, body)
 
 
