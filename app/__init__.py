@@ -30,6 +30,7 @@ def create_app(settings: Settings | None = None, minimax: Minimax | None = None)
     app.request_class = GatewayRequest
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.config["MAX_FORM_MEMORY_SIZE"] = MAX_BODY_BYTES  # a data URL may be a form field
+    app.url_map.merge_slashes = False  # a redirect would wear no envelope
     app.json.sort_keys = False  # type: ignore[attr-defined]
 
     register_request_log(app)

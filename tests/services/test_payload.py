@@ -1,0 +1,69 @@
+"""From an `ImageRequest` to exactly what MiniMax is sent."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from app.catalogue import IMAGE_01, IMAGE_01_LIVE
+from app.image_request import ImageRequest, Style
+from app.services.payload import build_payload
+
+LEAST = ImageRequest(model=IMAGE_01, prompt="an otter", n=1, response_format="url")
+MINIMAX_FIELDS = {
+    *("model", "prompt", "n", "aspect_ratio", "response_format", "seed", "prompt_optimizer", "aigc_watermark"),
+    *("style", "subject_reference", "width", "height"),
+}
+
+
+def test_what_is_absent_stays_absent() -> None:
+    assert build_payload(LEAST) == {"model": "image-01", "prompt": "an otter", "n": 1, "response_format": "url"}
+
+
+def test_all_that_there_is() -> None:
+    request = ImageRequest(
+        model=IMAGE_01_LIVE,
+        prompt="  海港 🦦\n",
+        n=9,
+        response_format="b64_json",
+        aspect_ratio="16:9",
+        seed=-(2**63),
+        prompt_optimizer=True,
+        watermark=True,
+        style=Style("水彩", 0.5),
+        subject_reference="https://example.com/face.jpg?a=1&b=%2B",
+        width=512,
+        height=2048,
+        ignored=("quality", "user"),
+    )
+    payload = build_payload(request)
+    assert payload == {
+        "model": "image-01-live",
+        "prompt": "  海港 🦦\n",
+        "n": 9,
+        "response_format": "base64",
+        "aspect_ratio": "16:9",
+        "seed": -(2**63),
+        "prompt_optimizer": True,
+        "aigc_watermark": True,
+        "style": {"style_type": "水彩", "style_weight": 0.5},
+        "subject_reference": [{"type": "character", "image_file": "https://example.com/face.jpg?a=1&b=%2B"}],
+        "width": 512,
+        "height": 2048,
+    }
+    assert set(payload) == MINIMAX_FIELDS
+
+
+@pytest.mark.parametrize(
+    ("chosen", "sent"),
+    [
+        ({"seed": 0}, {"seed": 0}),
+        ({"prompt_optimizer": False}, {"prompt_optimizer": False}),
+        ({"watermark": False}, {"aigc_watermark": False}),
+        ({"style": Style("漫画")}, {"style": {"style_type": "漫画"}}),
+    ],
+)
+def test_false_and_zero_are_not_absent(chosen: dict[str, Any], sent: dict[str, Any]) -> None:
+    assert build_payload(replace(LEAST, **chosen)) == build_payload(LEAST) | sent
