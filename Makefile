@@ -3,7 +3,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 INSTALLED := .venv/.installed
 
-.PHONY: run test lint
+.PHONY: run test lint bench
 
 run: $(INSTALLED)
 	@.venv/bin/python scripts/run.py
@@ -11,6 +11,11 @@ run: $(INSTALLED)
 test: lint
 	@scripts/install-test-tools
 	.venv/bin/pytest -n 2 --cov --cov-report=term-missing:skip-covered $(ARGS)
+
+# Beside LiteLLM's proxy, Portkey's gateway and nginx, on loopback, in under ten minutes: docs/benchmarks.md
+bench: $(INSTALLED)
+	@scripts/install-bench-tools $(findstring gevent,$(ARGS))
+	@.venv/bin/python -m bench $(ARGS)
 
 lint: $(INSTALLED)
 	.venv/bin/ruff check .

@@ -21,14 +21,19 @@ def create_app(settings: Settings | None = None, minimax: Minimax | None = None)
     """The gateway as a WSGI app. Without arguments it is configured by the environment (`ConfigError` if wrong)."""
     settings = settings or Settings.from_env()
     minimax = minimax or MinimaxClient(
-        settings.minimax_base_url, settings.minimax_api_key, settings.minimax_timeout_seconds
+        settings.minimax_base_url,
+        settings.minimax_api_key,
+        settings.minimax_timeout_seconds,
+        max_connections=settings.max_calls,
+        spool_folder=settings.spool_folder,
     )
-    service = ImageService(minimax, settings.max_calls)
+    service = ImageService(minimax)
     authenticate = create_authenticator(settings.api_keys)
 
     app = Flask(__name__, static_folder=None)
     app.request_class = GatewayRequest
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.config["SPOOL_FOLDER"] = settings.spool_folder
     app.config["MAX_FORM_MEMORY_SIZE"] = MAX_BODY_BYTES  # a data URL may be a form field
     app.url_map.merge_slashes = False  # a redirect would wear no envelope
     app.json.sort_keys = False  # type: ignore[attr-defined]

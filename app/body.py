@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol, Self
 
-from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
+from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge, RequestTimeout
 
 # A reference image of just under 10 MiB is 13.4 MiB of base64; the rest leaves room for the other fields.
 MAX_BODY_BYTES = 16 * 1024 * 1024
@@ -46,7 +46,10 @@ class CountedBody:
         wanted = size if left is None else (left if size < 0 else min(size, left))
         try:
             data = self._stream.read(wanted)
-        except Exception as error:  # whatever the server calls it: a reset, a timeout, a broken chunk
+        except TimeoutError as error:
+            self._ended = True
+            raise RequestTimeout("The request took too long to arrive.") from error
+        except Exception as error:  # whatever the server calls it: a reset, a broken chunk
             self._ended = True
             raise ClientDisconnected("The request body is broken or was cut short.") from error
         self.bytes_read += len(data)
@@ -69,5 +72,5 @@ class CountedBody:
         try:
             while not self._ended and self.bytes_read < MAX_DRAINED_BYTES:
                 self.read(_CHUNK_BYTES)
-        except (ClientDisconnected, OSError):
+        except (ClientDisconnected, RequestTimeout):
             self._ended = True

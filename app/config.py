@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -28,8 +29,9 @@ class ConfigError(SystemExit):
 class Settings:
     """What the operator chose.
 
-    `minimax_timeout_seconds` is the total deadline of one upstream call; `max_calls` bounds the calls in
-    flight of one worker process; `model_aliases` is keyed in lower case.
+    `minimax_timeout_seconds` is the total deadline of one upstream call; `transfer_seconds` is how long a caller may
+    take to send a request, and again to take its answer; `max_calls` bounds the calls in flight of one worker process;
+    `spool_folder` holds big bodies while they are worked on; `model_aliases` is keyed in lower case.
     """
 
     api_keys: tuple[str, ...] = field(repr=False)
@@ -40,7 +42,9 @@ class Settings:
     model_aliases: Mapping[str, Model] = field(default_factory=dict)
     forward_dimensions: bool = False
     default_response_format: ResponseFormat = "url"
-    max_calls: int = 256
+    max_calls: int = 1024
+    transfer_seconds: float = 120.0
+    spool_folder: str | None = None
     host: str = "127.0.0.1"
     port: int = 8000
     web_concurrency: int = 2
@@ -65,7 +69,9 @@ class Settings:
             default_response_format=env.str(
                 "AMUX_DEFAULT_RESPONSE_FORMAT", "url", validate=validate.OneOf(RESPONSE_FORMATS)
             ),
-            max_calls=env.int("AMUX_MAX_CALLS", 256, validate=validate.Range(1, 10_000)),
+            max_calls=env.int("AMUX_MAX_CALLS", 1024, validate=validate.Range(1, 10_000)),
+            transfer_seconds=env.float("AMUX_TRANSFER_SECONDS", 120.0, validate=validate.Range(1, 3600)),
+            spool_folder=env.folder("AMUX_SPOOL_FOLDER", ""),
             host=env.str("HOST", default_host, validate=validate.Length(min=1)),
             port=env.int("PORT", 8000, validate=validate.Range(1, 65535)),
             web_concurrency=env.int("WEB_CONCURRENCY", 2, validate=validate.Range(1, 256)),
@@ -140,7 +146,14 @@ def _parse_aliases(value: str) -> dict[str, Model]:
     return aliases
 
 
+def _parse_folder(value: str) -> str | None:
+    if value and not (os.path.isdir(value) and os.access(value, os.W_OK | os.X_OK)):
+        raise ValidationError("Expected an existing folder that the gateway may write to.")
+    return value or None
+
+
 _PARSERS = {
+    "folder": _parse_folder,
     "api_key": _parse_key,
     "api_keys": _parse_keys,
     "base_url": _parse_base_url,

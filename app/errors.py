@@ -16,13 +16,14 @@ class GatewayError(Exception):
 
     `message` is for the caller and must never hold a key; `param` names the faulty field, or is None;
     `code` is MiniMax's own number as a string where MiniMax refused, else a stable word.
-    `retry_after` is in seconds.
+    `retry_after` is in seconds. `reads_body_first` makes the answer wait until the caller has sent everything.
     """
 
     http_status: int = 500
     code: str = "internal_error"
     should_retry: bool = False
     retry_after: int | None = None
+    reads_body_first: bool = True
     extra_headers: tuple[tuple[str, str], ...] = ()
 
     def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
@@ -88,6 +89,19 @@ class GatewayFull(GatewayError):
     code = "gateway_full"
     should_retry = True
     retry_after = 2
+    reads_body_first = False
 
     def __init__(self) -> None:
         super().__init__("The gateway is busy with as many calls as it can hold: try again in a moment.")
+
+
+class StorageFull(GatewayError):
+    """503: there is no room for a caller's body; nothing was sent, so trying again is safe."""
+
+    http_status = 503
+    code = "storage_full"
+    should_retry = True
+    retry_after = 5
+
+    def __init__(self) -> None:
+        super().__init__("The gateway has no room left to keep a body while it works on it: try again in a moment.")

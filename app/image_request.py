@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from app.catalogue import Model
+from app.streaming.large_text import LargeText
 
 ResponseFormat = Literal["url", "b64_json"]
 
@@ -35,7 +36,7 @@ class ImageRequest:
     prompt_optimizer: bool | None = None
     watermark: bool | None = None
     style: Style | None = None
-    subject_reference: str | None = None
+    subject_reference: str | LargeText | None = None
     width: int | None = None
     height: int | None = None
     ignored: tuple[str, ...] = ()

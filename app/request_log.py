@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from flask import Flask, Response, g, request
 
+from app import metrics
 from app.body import CountedBody
 from app.errors import GatewayError
 from app.image_request import ImageRequest
@@ -37,6 +38,8 @@ class RequestRecord:
     ignored: tuple[str, ...] = ()
     delivered: int = 0
     code: str | None = None
+    upstream_code: str | None = None
+    reads_body_first: bool = True
     trace_id: str | None = None
     upstream_ms: int | None = None
 
@@ -47,14 +50,22 @@ class RequestRecord:
 
     def answered_with(self, answer: Answer) -> None:
         self.delivered = len(answer.images)
+        self.upstream_code = metrics.SUCCESS
         self.trace_id = answer.trace_id
         self.upstream_ms = answer.upstream_ms
 
     def refused_by(self, error: GatewayError) -> None:
         self.code = error.code
+        self.reads_body_first = error.reads_body_first
         if isinstance(error, MinimaxError):
+            self.upstream_code = error.code
             self.trace_id = error.trace_id
             self.upstream_ms = error.upstream_ms
+
+    @property
+    def seconds(self) -> float:
+        """Since the request was read."""
+        return time.monotonic() - self.started
 
     def headers(self) -> dict[str, str]:
         headers = {"x-request-id": self.request_id}
@@ -84,7 +95,7 @@ def _open() -> None:
 def _close(response: Response) -> Response:
     record = current_record()
     body: CountedBody = g.body
-    if response.status_code >= 400:
+    if response.status_code >= 400 and record.reads_body_first:
         body.drain()
     response.headers.update(record.headers())
     log_request(
@@ -100,7 +111,8 @@ def _close(response: Response) -> Response:
 def log_request(
     record: RequestRecord, *, endpoint: str | None, status: int, bytes_in: int, bytes_out: int | None
 ) -> None:
-    """The one line. `endpoint` is the route, never the path that was sent."""
+    """The one line, and the same in the metrics. `endpoint` is the route, never the path that was sent."""
+    _count(record, endpoint or "none", status, bytes_in, bytes_out or 0)
     log.info(
         "request",
         extra={
@@ -113,9 +125,21 @@ def log_request(
             "status": status,
             "code": record.code,
             "upstream_ms": record.upstream_ms,
-            "total_ms": round((time.monotonic() - record.started) * 1000),
+            "total_ms": round(record.seconds * 1000),
             "trace_id": record.trace_id,
             "bytes_in": bytes_in,
             "bytes_out": bytes_out,
         },
     )
+
+
+def _count(record: RequestRecord, endpoint: str, status: int, bytes_in: int, bytes_out: int) -> None:
+    metrics.REQUESTS.labels(endpoint, record.model or "none", status).inc()
+    metrics.REQUEST_SECONDS.labels(endpoint).observe(record.seconds)
+    metrics.BYTES_IN.inc(bytes_in)
+    metrics.BYTES_OUT.inc(bytes_out)
+    if record.upstream_code is not None:
+        metrics.UPSTREAM_CALLS.labels(metrics.upstream_label(record.upstream_code)).inc()
+        metrics.UPSTREAM_SECONDS.observe((record.upstream_ms or 0) / 1000)
+        metrics.PICTURES_ASKED.labels(record.model).inc(record.n or 0)
+        metrics.PICTURES_DELIVERED.labels(record.model).inc(record.delivered)

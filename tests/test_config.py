@@ -16,7 +16,8 @@ from tests.support.processes import ROOT, environment
 VARIABLES = (
     *("MINIMAX_API_KEY", "MINIMAX_BASE_URL", "MINIMAX_TIMEOUT_SECONDS"),
     *("AMUX_API_KEYS", "AMUX_ENABLED_MODELS", "AMUX_MODEL_ALIASES", "AMUX_FORWARD_DIMENSIONS"),
-    *("AMUX_DEFAULT_RESPONSE_FORMAT", "AMUX_MAX_CALLS", "HOST", "PORT", "WEB_CONCURRENCY", "LOG_LEVEL"),
+    *("AMUX_DEFAULT_RESPONSE_FORMAT", "AMUX_MAX_CALLS", "AMUX_TRANSFER_SECONDS", "AMUX_SPOOL_FOLDER"),
+    *("HOST", "PORT", "WEB_CONCURRENCY", "LOG_LEVEL"),
 )
 LEAST = {"AMUX_API_KEYS": "caller-secret", "MINIMAX_API_KEY": "upstream-secret"}
 
@@ -43,7 +44,9 @@ def test_the_defaults_are_the_contract_s(monkeypatch: pytest.MonkeyPatch) -> Non
         model_aliases={},
         forward_dimensions=False,
         default_response_format="url",
-        max_calls=256,
+        max_calls=1024,
+        transfer_seconds=120.0,
+        spool_folder=None,
         host="127.0.0.1",
         port=8000,
         web_concurrency=2,
@@ -76,6 +79,11 @@ GOOD: list[tuple[str, str, str, Any]] = [
     *[("AMUX_FORWARD_DIMENSIONS", text, "forward_dimensions", False) for text in ("false", "FALSE", "0", "no", "off")],
     ("AMUX_DEFAULT_RESPONSE_FORMAT", "b64_json", "default_response_format", "b64_json"),
     ("AMUX_MAX_CALLS", "1", "max_calls", 1),
+    ("AMUX_TRANSFER_SECONDS", "1", "transfer_seconds", 1.0),
+    ("AMUX_TRANSFER_SECONDS", "2.5", "transfer_seconds", 2.5),
+    ("AMUX_TRANSFER_SECONDS", "3600", "transfer_seconds", 3600.0),
+    ("AMUX_SPOOL_FOLDER", "", "spool_folder", None),
+    ("AMUX_SPOOL_FOLDER", "/tmp", "spool_folder", "/tmp"),
     ("HOST", "::1", "host", "::1"),
     ("PORT", "1", "port", 1),
     ("PORT", "65535", "port", 65535),
@@ -158,6 +166,8 @@ BAD: dict[str, list[str]] = {
     "AMUX_FORWARD_DIMENSIONS": ["", "maybe", "2", "secretly"],
     "AMUX_DEFAULT_RESPONSE_FORMAT": ["", "base64", "URL", "png", "secretly"],
     "AMUX_MAX_CALLS": ["", "0", "-1", "1.5", "10001", "many", "9" * 5000],
+    "AMUX_TRANSFER_SECONDS": ["", "0", "-1", "0.5", "3601", "nan", "inf", "soon"],
+    "AMUX_SPOOL_FOLDER": [" ", "/nowhere/secretly", __file__],
     "HOST": [""],
     "PORT": ["", "0", "-1", "65536", "80.5", "http", "secretly"],
     "WEB_CONCURRENCY": ["", "0", "257", "1.5", "two"],

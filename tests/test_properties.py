@@ -23,6 +23,7 @@ from app.errors import InvalidRequest
 from app.minimax.answer import Answer
 from app.sandbox.rules import RequestSchema
 from app.schemas.normalise import normalise
+from app.streaming.json_writer import JsonBody
 from tests.conftest import AUTH
 from tests.support.faces import EDITS, GENERATIONS, Part, a_file, as_reference, post_parts, texts
 from tests.support.pictures import JPEG, PNG, WEBP, data_url
@@ -47,7 +48,7 @@ class Recorder:
         self.payloads: list[dict[str, Any]] = []
 
     def generate_images(self, payload: Mapping[str, Any]) -> Answer:
-        on_the_wire = json.loads(json.dumps(payload, allow_nan=False))
+        on_the_wire = json.loads(b"".join(JsonBody(payload)))
         RequestSchema().load(on_the_wire)
         assert on_the_wire.get("aspect_ratio", "1:1") in RATIOS
         self.payloads.append(on_the_wire)

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
-from io import BytesIO
-from typing import IO, Any
+from typing import IO, Any, cast
 
-from flask import Request, request
+from flask import Request, current_app, request
 from werkzeug.formparser import FormDataParser
 
 from app.errors import InvalidRequest, UnsupportedContentType
 from app.schemas.form import decode_form
 from app.schemas.json_body import decode_json
+from app.streaming.spool import CHUNK_BYTES, Spool
 
 
 class GatewayRequest(Request):
-    """Tells of a broken multipart body, which Flask would take for an empty form, and keeps files in memory."""
+    """Tells of a broken multipart body, which Flask would take for an empty form, and spools what is big."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._spools: list[Spool] = []
+
+    def new_spool(self) -> Spool:
+        """A spool that is closed with the request, however that ends."""
+        spool = Spool(current_app.config["SPOOL_FOLDER"])
+        self._spools.append(spool)
+        return spool
+
+    def close(self) -> None:
+        super().close()
+        for spool in self._spools:
+            spool.close()
 
     def make_form_data_parser(self) -> FormDataParser:
         parser = super().make_form_data_parser()
@@ -22,8 +37,7 @@ class GatewayRequest(Request):
         return parser
 
     def _get_file_stream(self, *_: Any, **__: Any) -> IO[bytes]:
-        """Bodies are bounded, and nobody would close the temporary file of an upload that breaks off."""
-        return BytesIO()
+        return cast(IO[bytes], self.new_spool())  # werkzeug writes and rewinds it, no more
 
 
 def is_form() -> bool:
@@ -35,7 +49,8 @@ def json_body() -> dict[str, Any]:
         raise UnsupportedContentType(
             "Content-Type must be application/json (or multipart/form-data, on /v1/images/edits only)."
         )
-    return decode_json(request.get_data(cache=False))
+    pieces = iter(lambda: request.stream.read(CHUNK_BYTES), b"")
+    return decode_json(pieces, cast(GatewayRequest, request).new_spool())
 
 
 def form_body() -> dict[str, Any]:

@@ -1,9 +1,13 @@
-"""Owns `/healthz` and `/readyz`: they need no key, call nobody and spend nothing."""
+"""Owns `/healthz`, `/readyz` and `/metrics`: they need no key, call nobody and spend nothing."""
 
 from __future__ import annotations
 
-from flask import Blueprint, jsonify
+from flask import Blueprint, Response, jsonify
 from flask.typing import ResponseReturnValue
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from app import metrics
+from app.draining import draining
 
 health = Blueprint("health", __name__)
 
@@ -16,5 +20,13 @@ def healthz() -> ResponseReturnValue:
 
 @health.get("/readyz")
 def readyz() -> ResponseReturnValue:
-    """The configuration is usable: with any other, the app would not have been created."""
+    """The configuration is usable (with any other, the app would not exist), and no stop has been asked for."""
+    if draining.is_set():
+        return jsonify({"status": "draining"}), 503
     return jsonify({"status": "ready"})
+
+
+@health.get("/metrics")
+def show_metrics() -> ResponseReturnValue:
+    """For Prometheus."""
+    return Response(metrics.exposition(), content_type=CONTENT_TYPE_LATEST)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
-from flask import Blueprint, jsonify
+from flask import Blueprint, Response
 from flask.typing import ResponseReturnValue
 
 from app.blueprints.bodies import form_body, is_form, json_body
@@ -15,11 +16,14 @@ from app.request_log import current_record
 from app.schemas.schema import EDITS, GENERATIONS, FormImageRequestSchema, ImageRequestSchema
 from app.services.image_service import ImageService
 from app.services.response import to_openai
+from app.slots import Slots
+from app.streaming.json_writer import JsonBody
 
 
 def create_images_blueprint(settings: Settings, service: ImageService, authenticate: Callable[[], None]) -> Blueprint:
     images = Blueprint("images", __name__, url_prefix="/v1/images")
     images.before_request(authenticate)
+    images.before_request(Slots(settings.max_calls).take)
 
     generations_schema = ImageRequestSchema(settings, GENERATIONS)
     edits_schema = ImageRequestSchema(settings, EDITS)
@@ -37,6 +41,15 @@ def create_images_blueprint(settings: Settings, service: ImageService, authentic
         current_record().asked_for(image_request)
         answer = service.generate(image_request)
         current_record().answered_with(answer)
-        return jsonify(to_openai(answer, image_request, created=int(time.time())))
+        return send_json(to_openai(answer, image_request, created=int(time.time())), then=answer.close)
 
     return images
+
+
+def send_json(document: Any, then: Callable[[], None]) -> Response:
+    """`document` chunk by chunk, and `then` something once it is sent or the caller is gone."""
+    body = JsonBody(document)
+    response = Response(body, content_type="application/json")
+    response.content_length = len(body)
+    response.call_on_close(then)
+    return response

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields
 
 from app.minimax.errors import MinimaxError, quotable
+from app.streaming.json_reader import JsonReader
+from app.streaming.large_text import LargeText
 
 TRACE_HEADERS = ("Trace-Id", "Minimax-Request-Id", "X-Mm-Request-Id")
 _SANE_TRACE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII)
@@ -20,12 +23,16 @@ _SANE_CODE = re.compile(r"-?[0-9]{1,9}", re.ASCII)
 
 @dataclass(frozen=True)
 class Answer:
-    """At least one picture. `images` are URLs or bare base64 JPEGs, as asked, byte for byte as MiniMax sent them."""
+    """At least one picture. `images` are URLs or bare base64 JPEGs, as asked, byte for byte as MiniMax sent them.
 
-    images: tuple[str, ...]
+    Large ones lie in a file until `close`.
+    """
+
+    images: tuple[str | LargeText, ...]
     metadata: Mapping[str, Any] | None
     trace_id: str | None
     upstream_ms: int
+    close: Callable[[], None] = lambda: None
 
 
 class _Code(fields.Integer):
@@ -35,6 +42,11 @@ class _Code(fields.Integer):
         if not _SANE_CODE.fullmatch(str(value)):
             raise self.make_error("invalid", input=value)
         return super()._deserialize(value, attr, data, **kwargs)
+
+
+class _Image(fields.String):
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        return value if isinstance(value, LargeText) else super()._deserialize(value, *args, **kwargs)
 
 
 class _BaseResp(Schema):
@@ -49,8 +61,8 @@ class _Data(Schema):
     class Meta:
         unknown = EXCLUDE
 
-    image_urls = fields.List(fields.String(allow_none=True), load_default=list, allow_none=True)
-    image_base64 = fields.List(fields.String(allow_none=True), load_default=list, allow_none=True)
+    image_urls = fields.List(_Image(allow_none=True), load_default=list, allow_none=True)
+    image_base64 = fields.List(_Image(allow_none=True), load_default=list, allow_none=True)
 
 
 class _Refusal(Schema):
@@ -81,8 +93,8 @@ def find_trace_id(headers: Mapping[str, str]) -> str | None:
 
 
 def read_images(
-    http_status: int, body: bytes, *, response_format: str, retry_after: str | None, secrets: tuple[str, ...]
-) -> tuple[tuple[str, ...], Mapping[str, Any] | None]:
+    http_status: int, body: JsonReader, *, response_format: str, retry_after: str | None, secrets: tuple[str, ...]
+) -> tuple[tuple[str | LargeText, ...], Mapping[str, Any] | None]:
     """The pictures and MiniMax's metadata. Raises `MinimaxError` for every answer without a picture.
 
     `response_format` is MiniMax's, `url` or `base64`; `secrets` are never quoted from a refusal.
@@ -106,9 +118,9 @@ def read_images(
     return images, metadata
 
 
-def _parse(http_status: int, body: bytes) -> Any:
+def _parse(http_status: int, body: JsonReader) -> Any:
     try:
-        return json.loads(body, parse_constant=_refuse_constant, parse_float=_finite)
+        return body.read(partial(json.loads, parse_constant=_refuse_constant, parse_float=_finite))
     except (ValueError, RecursionError) as error:
         raise _not_understood(http_status, "not JSON") from error
 

@@ -2,51 +2,76 @@
 
 from __future__ import annotations
 
-import http.cookiejar
 import logging
-import threading
 from collections.abc import Mapping
 from typing import Any
 
 import requests
 from urllib3.exceptions import HTTPError
 
+from app.errors import StorageFull
 from app.minimax.answer import Answer, find_trace_id, read_images
-from app.minimax.errors import MinimaxError
+from app.minimax.errors import SCANNED_CHARS, MinimaxError
 from app.minimax.transport import DeadlineAdapter, Exchange, exchange
+from app.streaming.json_reader import JsonReader
+from app.streaming.json_writer import JsonBody
+from app.streaming.large_text import LargeText
+from app.streaming.spool import Spool
 
 log = logging.getLogger(__name__)
 
 # Nine pictures of a few MB each as base64 stay far below it; what is larger is no answer of MiniMax's.
 MAX_ANSWER_BYTES = 128 * 1024 * 1024
-_CHUNK_BYTES = 64 * 1024
+_CHUNK_BYTES = 128 * 1024
 
 
 class MinimaxClient:
-    """`POST {base_url}/v1/image_generation`, sent at most once unless connecting failed."""
+    """`POST {base_url}/v1/image_generation`, sent at most once unless connecting failed. Threads may share it."""
 
-    def __init__(self, base_url: str, api_key: str, timeout_seconds: float) -> None:
-        """`timeout_seconds` is the total deadline of one call, from connecting to the answer's last byte."""
-        self._url = f"{base_url}/v1/image_generation"
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str,
+        timeout_seconds: float,
+        *,
+        max_connections: int = 10,
+        spool_folder: str | None = None,
+    ) -> None:
+        """`timeout_seconds` is the total deadline of one call, from connecting to the answer's last byte.
+
+        `max_connections` is how many are kept open for the next calls; `spool_folder` holds large answers.
+        """
         self._api_key = api_key
         self._timeout_seconds = timeout_seconds
-        self._local = threading.local()
+        self._spool_folder = spool_folder
+        # The adapter without a session: that would look for proxies, cookies, redirects and netrc at every call.
+        self._adapter = DeadlineAdapter(max_connections)
+        headers = {
+            "Authorization": f"Bearer {api_key}",
+            "Content-Type": "application/json",
+            "Accept-Encoding": "identity",
+            "User-Agent": "amux-image-gateway",
+        }
+        self._blank = requests.Request("POST", f"{base_url}/v1/image_generation", headers).prepare()
 
     def generate_images(self, payload: Mapping[str, Any]) -> Answer:
         """Sends MiniMax's own fields and returns at least one picture; whatever else happens is a `MinimaxError`."""
+        spool = Spool(self._spool_folder)
+        answer: Answer | None = None
+        try:
+            answer = self._call(payload, spool)
+            return answer
+        finally:
+            if answer is None or not spool.size:
+                spool.close()
+
+    def _call(self, payload: Mapping[str, Any], spool: Spool) -> Answer:
         trace_id: str | None = None
         with exchange(self._timeout_seconds) as call:
             try:
-                response = self._session.post(
-                    self._url,
-                    json=payload,
-                    headers={"Authorization": f"Bearer {self._api_key}", "Accept-Encoding": "identity"},
-                    stream=True,
-                    allow_redirects=False,
-                )
-                with response:
+                with self._adapter.send(self._request(payload), stream=True) as response:
                     trace_id = find_trace_id(response.headers)
-                    body = _read_body(response)
+                    body = _read_body(response, spool)
                 images, metadata = read_images(
                     response.status_code,
                     body,
@@ -56,22 +81,22 @@ class MinimaxClient:
                 )
             except MinimaxError as error:
                 raise self._report(error, call, trace_id) from error.__cause__
+            except StorageFull as error:
+                raise self._report(MinimaxError("answer_not_stored"), call, trace_id) from error
             # requests lets some of urllib3's and the socket's own errors through.
             except (requests.RequestException, HTTPError, OSError) as error:
                 raise self._report(MinimaxError(_wire_fault(call)), call, trace_id) from error
-            return Answer(images=images, metadata=metadata, trace_id=trace_id, upstream_ms=call.elapsed_ms)
+            return Answer(images, metadata, trace_id, call.elapsed_ms, close=spool.close)
 
-    @property
-    def _session(self) -> requests.Session:
-        """This thread's session: requests does not promise that one can be shared."""
-        if not hasattr(self._local, "session"):
-            self._local.session = _new_session()
-        session: requests.Session = self._local.session
-        return session
+    def _request(self, payload: Mapping[str, Any]) -> requests.PreparedRequest:
+        request, body = self._blank.copy(), JsonBody(payload)
+        request.body = body  # type: ignore[assignment]
+        request.headers["Content-Length"] = str(len(body))
+        return request
 
     def _secrets(self, payload: Mapping[str, Any]) -> tuple[str, ...]:
         references = (item["image_file"] for item in payload.get("subject_reference", ()))
-        return (self._api_key, payload["prompt"], *references)
+        return (self._api_key, payload["prompt"], *map(_beginning, references))
 
     @staticmethod
     def _report(error: MinimaxError, call: Exchange, trace_id: str | None) -> MinimaxError:
@@ -85,29 +110,18 @@ class MinimaxClient:
         return error
 
 
-class _Session(requests.Session):
-    def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """None: even unfollowed, requests reads a redirect's whole body, without a bound, and parses its Location."""
-        return None
-
-
-def _new_session() -> requests.Session:
-    session = _Session()
-    session.trust_env = False  # no proxies from the environment, and no ~/.netrc over the Authorization header
-    session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
-    for scheme in ("http://", "https://"):
-        session.mount(scheme, DeadlineAdapter())
-    return session
-
-
-def _read_body(response: requests.Response) -> bytes:
-    chunks, size = [], 0
+def _read_body(response: requests.Response, spool: Spool) -> JsonReader:
+    reader, size = JsonReader(spool), 0
     for chunk in response.iter_content(_CHUNK_BYTES):
-        chunks.append(chunk)
+        reader.feed(chunk)
         size += len(chunk)
         if size > MAX_ANSWER_BYTES:
             raise MinimaxError("upstream_invalid_answer", detail=f"longer than {MAX_ANSWER_BYTES} bytes")
-    return b"".join(chunks)
+    return reader
+
+
+def _beginning(reference: str | LargeText) -> str:
+    return reference if isinstance(reference, str) else reference.beginning(SCANNED_CHARS)
 
 
 def _wire_fault(call: Exchange) -> str:

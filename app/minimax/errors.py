@@ -6,7 +6,7 @@ from app.errors import GatewayError
 from app.minimax.status import STATUS_CODES, UNKNOWN_CODE, WITHOUT_CODE, Verdict
 
 MAX_QUOTED_CHARS = 200
-_SCANNED_CHARS = 4096  # of a message, and of a secret whose parts are looked for: a picture has millions
+SCANNED_CHARS = 4096  # of a message, and of a secret whose parts are looked for: a picture has millions
 _TELLING_RUN = 12  # this many characters in common with a secret are a quotation of it
 MAX_RETRY_AFTER_SECONDS = 60  # the OpenAI SDKs obey no longer wait
 
@@ -50,7 +50,7 @@ def quotable(status_msg: object, secrets: tuple[str, ...]) -> str:
 
 
 def _one_line(text: str) -> str:
-    return " ".join("".join(c if c.isprintable() else " " for c in text[:_SCANNED_CHARS]).split())
+    return " ".join("".join(c if c.isprintable() else " " for c in text[:SCANNED_CHARS]).split())
 
 
 def _quotes(words: str, secret: str) -> bool:

@@ -81,5 +81,8 @@ WITHOUT_CODE: dict[str, Verdict] = {
     "upstream_invalid_answer": Verdict("MiniMax's answer was not understood", 502),
     "upstream_rate_limited": Verdict("MiniMax answered 429 without a code", 429),
     "content_withheld": Verdict("MiniMax withheld every picture as sensitive", 403),
+    "answer_not_stored": Verdict(
+        "there is no room left to keep MiniMax's answer; the picture has been drawn and may be charged", 503
+    ),
     "nothing_delivered": Verdict("MiniMax reported success but delivered no picture", 502),
 }

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, Retry
 from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import ConnectionPool
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 # Each of a host's addresses, and then the TLS handshake, may take as much; looking up the host has the
 # resolver's own timeout. A call that ends there may so overrun its deadline a little, but has cost nothing.
 MAX_CONNECT_SECONDS = 5.0
+
+_TLS_RECORD_BYTES = 16 * 1024
 
 # Only a connect that failed is tried again. `read=False` re-raises; `read=0` would hide a timeout, and any
 # status list would send the paid POST again.
@@ -127,7 +130,10 @@ class _DeadlineConnection(HTTPConnection):
 
 
 class _DeadlineTLSConnection(_DeadlineConnection, HTTPSConnection):
-    pass
+    def send(self, data: Any) -> None:
+        # TLS grants each record the whole timeout anew, and would feed a slow reader for hours.
+        for start in range(0, len(data), _TLS_RECORD_BYTES):
+            super().send(data[start : start + _TLS_RECORD_BYTES])
 
 
 class _Pool(HTTPConnectionPool):
@@ -139,10 +145,20 @@ class _TLSPool(HTTPSConnectionPool):
 
 
 class DeadlineAdapter(HTTPAdapter):
-    """A requests adapter for calls made inside `exchange(...)`."""
+    """A requests adapter for calls of one host, each made inside `exchange(...)`; threads may share it.
 
-    def __init__(self) -> None:
-        super().__init__(pool_connections=1, pool_maxsize=1, max_retries=CONNECT_RETRIES)
+    The shared part is urllib3's connection pool, which is made for threads.
+    """
+
+    def __init__(self, max_connections: int) -> None:
+        super().__init__(pool_connections=1, pool_maxsize=max_connections, max_retries=CONNECT_RETRIES)
+        self._pool: ConnectionPool | None = None
+
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> ConnectionPool:
+        # Always the same one: requests would work out which at every call, from the URL and its TLS options.
+        if self._pool is None:
+            self._pool = super().get_connection_with_tls_context(*args, **kwargs)
+        return self._pool
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)

@@ -13,6 +13,7 @@ from typing import Any
 from marshmallow import fields
 
 from app.services.reference_image import InvalidReferenceImage, check_reference
+from app.streaming.large_text import LargeText
 
 _Messages = dict[str, str | list[Any] | dict[Any, Any]]
 
@@ -92,7 +93,7 @@ class ImageFile(Strict):
     }
 
     def is_valid(self, value: Any) -> bool:
-        return isinstance(value, str) and value != ""
+        return isinstance(value, str | LargeText) and value != ""
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
         if isinstance(value, list):

@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 from werkzeug.datastructures import FileStorage, MultiDict
 
 from app.errors import InvalidRequest
 from app.schemas.json_body import MAX_ECHOED_CHARS, parse_json
 from app.services.reference_image import InvalidReferenceImage, data_url_of_file
+from app.streaming.large_text import LargeText
+from app.streaming.spool import Spool
 
 # Fields that a form may also carry as one JSON string.
 CONTAINERS = ("extra_body", "style", "subject_reference", "images")
@@ -53,19 +55,20 @@ def decode_form(form: MultiDict[str, str], files: MultiDict[str, FileStorage]) -
 
 def _is_empty(file: FileStorage) -> bool:
     """What a browser sends for a file input where nobody chose a file."""
-    if file.filename or file.stream.read(1):
-        file.stream.seek(0)
-        return False
-    return True
+    return not (file.filename or _spool_of(file).size)
+
+
+def _spool_of(file: FileStorage) -> Spool:
+    return cast(Spool, file.stream)  # as GatewayRequest makes them
 
 
 def _has_reference(fields: dict[str, Any]) -> bool:
     return any(fields.get(name) not in (None, []) for name in ("subject_reference", "images"))
 
 
-def _data_url(file: FileStorage) -> str:
+def _data_url(file: FileStorage) -> LargeText:
     try:
-        return data_url_of_file(file.stream.read())
+        return data_url_of_file(_spool_of(file))
     except InvalidReferenceImage as error:
         raise InvalidRequest(f"image {error}.", param="image") from None
 

@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from app.errors import InvalidRequest
+from app.streaming.json_reader import JsonReader
+from app.streaming.spool import Spool
 
 MAX_ECHOED_CHARS = 64  # of a caller's own name, in a refusal
 
 
-def decode_json(body: bytes) -> dict[str, Any]:
-    """The object in `body`, which must be UTF-8. Raises `InvalidRequest`."""
-    try:
-        text = body.decode("utf-8")
-    except UnicodeDecodeError:
-        raise InvalidRequest("The body is not valid UTF-8.", code="invalid_json") from None
-    document = parse_json(text)
+def decode_json(pieces: Iterable[bytes], spool: Spool) -> dict[str, Any]:
+    """The object in the body, which must be UTF-8; a long text stays in `spool`. Raises `InvalidRequest`."""
+    reader = JsonReader(spool)
+    for piece in pieces:
+        reader.feed(piece)
+    document = reader.read(_parse_utf8)
     if not isinstance(document, dict):
         raise InvalidRequest("The body must be a JSON object.", code="invalid_json")
     return document
+
+
+def _parse_utf8(body: bytes) -> Any:
+    try:
+        return parse_json(body.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise InvalidRequest("The body is not valid UTF-8.", code="invalid_json") from None
 
 
 def parse_json(text: str, *, param: str | None = None) -> Any:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import requests
 import responses
@@ -33,6 +37,17 @@ def new_client() -> MinimaxClient:
     return MinimaxClient("https://api.minimax.example", "sk-upstream", 30)
 
 
+def sends(document: Any) -> Callable[[requests.PreparedRequest], tuple[bool, str]]:
+    """The body is this document, and as long as it says."""
+
+    def match(request: requests.PreparedRequest) -> tuple[bool, str]:
+        body = b"".join(request.body or ())  # type: ignore[arg-type]
+        length = request.headers["Content-Length"]
+        return json.loads(body) == document and length == str(len(body)), f"{length} bytes: {body!r}"
+
+    return match
+
+
 @responses.activate(assert_all_requests_are_fired=True)
 def test_one_post_with_the_payload_as_json_and_the_key_as_bearer() -> None:
     document = success(9, response_format="base64")
@@ -41,9 +56,9 @@ def test_one_post_with_the_payload_as_json_and_the_key_as_bearer() -> None:
         json=document,
         headers={"Trace-Id": "t-9"},
         match=[
-            matchers.json_params_matcher(PAYLOAD),
+            sends(PAYLOAD),
             matchers.header_matcher({"Authorization": "Bearer sk-upstream", "Content-Type": "application/json"}),
-            matchers.request_kwargs_matcher({"stream": True, "verify": True}),
+            matchers.request_kwargs_matcher({"stream": True}),
         ],
     )
     answer = new_client().generate_images(PAYLOAD)
@@ -52,6 +67,7 @@ def test_one_post_with_the_payload_as_json_and_the_key_as_bearer() -> None:
         metadata={"failed_count": "0", "success_count": "9"},
         trace_id="t-9",
         upstream_ms=answer.upstream_ms,
+        close=answer.close,
     )
     assert len(responses.calls) == 1
 

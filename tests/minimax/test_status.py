@@ -45,6 +45,7 @@ WORDS = {
     "upstream_invalid_answer": (502, False),
     "upstream_rate_limited": (429, False),
     "content_withheld": (403, False),
+    "answer_not_stored": (503, False),
     "nothing_delivered": (502, False),
 }
 

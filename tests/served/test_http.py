@@ -15,7 +15,7 @@ from gunicorn.http.errors import InvalidResponseHeader
 
 from app.body import MAX_BODY_BYTES, MAX_DRAINED_BYTES
 from app.logs import QuietJsonFormatter
-from app.server import EnvelopeWorker
+from app.server.worker import EnvelopeWorker
 from tests.served.wire import (
     GENERATIONS,
     MODEL,

@@ -101,6 +101,18 @@ def test_a_caller_that_says_nothing_does_not_hold_up_a_stop(tmp_path: Path) -> N
         assert kept.is_hung_up()
 
 
+@pytest.mark.parametrize("order", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT], ids=lambda order: order.name)
+def test_a_worker_that_is_still_booting_does_not_hold_up_a_stop(tmp_path: Path, order: signal.Signals) -> None:
+    mark, port = new_mark(), free_port()
+    variables = {MARK: mark, "PORT": str(port), "HOST": HOST, "AMUX_API_KEYS": API_KEY, "MINIMAX_API_KEY": UPSTREAM_KEY}
+    command = "gunicorn --worker-class tests.served.workers.SlowSecondWorker wsgi:app"
+    with serve(command, f"http://{HOST}:{port}", "/readyz", tmp_path / "log", variables) as gateway:
+        wait_until(lambda: len(marked_processes(mark)) == 3, "a second worker")
+        gateway.process.send_signal(order)
+        assert gateway.process.wait(30) == 0  # gunicorn alone: after `graceful_timeout`, 210 seconds
+        assert marked_processes(mark) == []
+
+
 @pytest.mark.parametrize("order", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda order: order.name)
 def test_the_runner_stops_as_softly(tmp_path: Path, order: signal.Signals) -> None:
     """Ctrl-C (to the whole foreground group, as a terminal sends it), a kill, and a terminal that is closed."""

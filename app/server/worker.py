@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import socket
-import struct
 import uuid
 from concurrent.futures import Future
 from typing import Any
@@ -19,12 +18,18 @@ from gunicorn.http.errors import (
     ParseException,
     UnsupportedTransferCoding,
 )
+from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers.gthread import ThreadWorker
 
+from app.draining import draining
 from app.errors import GatewayError
 from app.request_log import RequestRecord, log_request
+from app.server.connection import CallersSocket
 
 log = logging.getLogger(__name__)
+
+# gunicorn reads up to 1 MiB of a body at once and copies it twice, which is most of what an upload then costs.
+SocketUnreader.max_body_chunk = 192 * 1024
 
 # What gunicorn could not read, where 400 would be less than the truth.
 _STATUSES: dict[type[Exception], tuple[int, str]] = {
@@ -45,14 +50,17 @@ class MalformedRequest(GatewayError):
 class EnvelopeWorker(ThreadWorker):  # type: ignore[misc]
     """gthread with better manners: its own refusals are envelopes, and nobody is kept waiting by somebody else."""
 
-    idle_seconds = 60  # a peer that neither sends nor takes a byte for this long is gone
+    transfer_seconds: float = 120  # gunicorn.conf.py sets it
 
     def handle(self, conn: Any) -> Any:
-        # gthread has no timeout of its own here: each vanished uploader would hold a thread, and a stop, for ever.
-        limit = struct.pack("ll", self.idle_seconds, 0)
-        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-            conn.sock.setsockopt(socket.SOL_SOCKET, option, limit)
+        if not isinstance(conn.sock, CallersSocket):
+            conn.sock = CallersSocket.adopt(conn.sock, self.transfer_seconds)
+        conn.sock.expect_request()
         return super().handle(conn)
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        draining.set()
+        super().handle_exit(sig, frame)
 
     def finish_request(self, conn: Any, fs: Future[Any]) -> None:
         if fs.cancelled() or fs.exception() or not fs.result():

@@ -1,0 +1,1 @@
+"""How gunicorn runs the gateway: its worker, and the callers' connections."""

@@ -1,0 +1,108 @@
+"""Owns what is done to each gateway, and which figures come of it, by their keys in table.py."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from bench.load import Load, Result
+from bench.material import BIG, HELD, PAUSED, SMALL, UPLOAD
+from bench.measure import cpu_ms, memory_kb, watched
+from bench.servers import Running
+
+Figures = dict[str, float]
+Scenario = Callable[[Load, Running], Figures]
+
+HELD_CALLS = 1000
+ARRIVAL_SECONDS = 4  # half of what they last: all are in flight for the other half
+FAST_PER_SECOND = 50
+AT_ONCE = 8
+SETTLE_SECONDS = 0.5  # what a gateway still does for a call after its answer is its cost too
+
+
+def one_connection(load: Load, running: Running) -> Figures:
+    result = load.fast(running.gateway, SMALL, connections=1, seconds=3)
+    return {"p50_ms": result.p50_ms, "p99_ms": result.p99_ms}
+
+
+def many_connections(load: Load, running: Running) -> Figures:
+    return {
+        "cpu_small_ms": _cpu_a_call(running, lambda: load.fast(running.gateway, PAUSED, connections=256, seconds=3))
+    }
+
+
+def base64_answers(load: Load, running: Running) -> Figures:
+    return {"cpu_base64_ms": _cpu_a_call(running, lambda: load.counted(running.gateway, BIG, connections=4, calls=40))}
+
+
+def uploads(load: Load, running: Running) -> Figures:
+    return {
+        "cpu_upload_ms": _cpu_a_call(running, lambda: load.counted(running.gateway, UPLOAD, connections=4, calls=32))
+    }
+
+
+def held(load: Load, running: Running) -> Figures:
+    """A thousand slow calls in flight and, from just before until just after, fast callers at a steady pace.
+
+    They come over four seconds, so that the figures tell of holding calls and not of how fast a thousand are begun;
+    that is what `_burst` tells.
+    """
+    gateway, before_kb, before_calls = running.gateway, memory_kb(running.pid), load.upstream_calls()
+    every_us = ARRIVAL_SECONDS * 1_000_000 // HELD_CALLS
+    paced = int(FAST_PER_SECOND * (HELD.wait_ms / 1000 + ARRIVAL_SECONDS + 1.5))
+    with watched(running.pid, every_seconds=0.5) as peak:
+        fast = load.start(gateway, SMALL, connections=128, calls=paced, interval_us=1_000_000 // FAST_PER_SECOND)
+        time.sleep(0.2)
+        slow = load.finish(load.start(gateway, HELD, HELD_CALLS, HELD_CALLS, every_us), before_calls)
+        quick = load.finish(fast, before_calls)
+    figures: Figures = {"held_good": slow.good, "held_upstream": quick.upstream_calls - paced}
+    if slow.good == HELD_CALLS:
+        figures["held_over_ms"] = slow.p99_ms - HELD.wait_ms
+        figures["held_kb"] = (peak.kb - before_kb) / HELD_CALLS
+    if quick.good == paced:
+        figures["fast_p99_ms"] = quick.p99_ms
+    return figures | _burst(load, running)
+
+
+def _burst(load: Load, running: Running) -> Figures:
+    result = load.counted(running.gateway, HELD, HELD_CALLS, HELD_CALLS)
+    return {"burst_over_ms": result.p99_ms - HELD.wait_ms}
+
+
+def base64_memory(load: Load, running: Running) -> Figures:
+    return {"grown_base64_mb": _grown_mb(running, lambda: load.counted(running.gateway, BIG, AT_ONCE, calls=32))}
+
+
+def upload_memory(load: Load, running: Running) -> Figures:
+    return {"grown_upload_mb": _grown_mb(running, lambda: load.counted(running.gateway, UPLOAD, AT_ONCE, calls=32))}
+
+
+# Each on a freshly started gateway: memory that an earlier scenario has left would hide what this one takes.
+FRESH: tuple[Scenario, ...] = (held, base64_memory, upload_memory)
+# Again and again, one gateway after the other, so that what else happens on the machine hits all of them.
+INTERLEAVED: tuple[Scenario, ...] = (one_connection, many_connections, base64_answers, uploads)
+
+
+def idle(running: Running) -> Figures:
+    time.sleep(2)
+    return {"idle_mb": memory_kb(running.pid) / 1024}
+
+
+def warm_up(load: Load, running: Running) -> None:
+    """Every worker has imported, connected and compiled what it does so only once."""
+    load.counted(running.gateway, SMALL, connections=16, calls=200)
+    time.sleep(SETTLE_SECONDS)
+
+
+def _cpu_a_call(running: Running, calls: Callable[[], Result]) -> float:
+    before = cpu_ms(running.pid)
+    result = calls()
+    time.sleep(SETTLE_SECONDS)
+    return (cpu_ms(running.pid) - before) / result.upstream_calls
+
+
+def _grown_mb(running: Running, calls: Callable[[], Result]) -> float:
+    before_kb = memory_kb(running.pid)
+    with watched(running.pid, every_seconds=0.03) as peak:
+        calls()
+    return max(0, peak.kb - before_kb) / 1024

