@@ -7,9 +7,8 @@ of a request, not on each read: whoever drips bytes is slow too.
 from __future__ import annotations
 
 import socket
+import struct
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
 from gunicorn.http.errors import NoMoreData
@@ -45,26 +44,33 @@ class CallersSocket(socket.socket):
         self._send_by = 0
 
     def recv(self, size: int, flags: int = 0, /) -> bytes:
-        with self._until(self._receive_by):
+        if self._is_gunicorns():
             return super().recv(size, flags)
+        self._limit(socket.SO_RCVTIMEO, self._receive_by)
+        try:
+            return super().recv(size, flags)
+        except BlockingIOError as error:
+            raise TooSlow from error
 
     def sendall(self, data: ReadableBuffer, flags: int = 0, /) -> None:
+        if self._is_gunicorns():
+            return super().sendall(data, flags)
         self._send_by = self._send_by or time.monotonic() + self.seconds
-        with self._until(self._send_by):
-            super().sendall(data, flags)
+        left = memoryview(data)
+        try:
+            while left:
+                self._limit(socket.SO_SNDTIMEO, self._send_by)
+                left = left[super().send(left, flags) :]
+        except BlockingIOError as error:
+            raise TooSlow from error
 
-    @contextmanager
-    def _until(self, moment: float) -> Iterator[None]:
-        if self.gettimeout() is not None:  # gunicorn has set one of its own, as for the last seconds of a connection
-            yield
-            return
+    def _is_gunicorns(self) -> bool:
+        """Whether gunicorn has set a timeout of its own, as for the last seconds of a connection."""
+        return self.gettimeout() is not None
+
+    def _limit(self, option: int, moment: float) -> None:
+        # The kernel's own timeout: Python's would cost a poll, and the interpreter's lock twice, for each call.
         left = moment - time.monotonic()
         if left <= 0:
             raise TooSlow
-        self.settimeout(left)
-        try:
-            yield
-        except TimeoutError as error:
-            raise TooSlow from error
-        finally:
-            self.settimeout(None)
+        self.setsockopt(socket.SOL_SOCKET, option, struct.pack("@ll", int(left), int(left % 1 * 1e6) or 1))
