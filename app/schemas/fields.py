@@ -46,6 +46,11 @@ class Text(Strict):
             return False
         return True
 
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
+        # Far too long for any of these fields, which is for their own rules to say.
+        value = str(value) if isinstance(value, LargeText) else value
+        return super()._deserialize(value, attr, data, **kwargs)
+
 
 class Whole(Strict):
     """A JSON integer; 1.0, "1" and true are not."""

@@ -23,6 +23,7 @@ from app.streaming.spool import Spool
 
 # Fields that a form may also carry as one JSON string.
 CONTAINERS = ("extra_body", "style", "subject_reference", "images")
+_A_FILE = object()  # which no field accepts
 MAX_DEPTH = 5  # extra_body[subject_reference][][image_file][]
 
 _NAME = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
@@ -34,11 +35,11 @@ def decode_form(form: MultiDict[str, str], files: MultiDict[str, FileStorage]) -
     body = _nest((name, value) for name, value in form.items(multi=True) if value != "")
     given = [(name, file) for name, file in files.items(multi=True) if not _is_empty(file)]
     images = [file for name, file in given if _IMAGE_PART.fullmatch(name)]
-    for name, file in given:
+    for name, _ in given:
         if name in body:
             raise _given_twice(name)
         if not _IMAGE_PART.fullmatch(name):
-            body[name] = file  # which no field accepts
+            body[name] = _A_FILE
     if "image" in body:
         raise InvalidRequest(
             "image must be a file part with a file name; give a URL as subject_reference.", param="image"

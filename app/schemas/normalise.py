@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.errors import InvalidRequest
+from app.streaming.large_text import LargeText
 
 # OpenAI's word for "you choose", and what forms send for a field left empty.
 _SIZE_NOT_GIVEN = ("auto", "")
@@ -66,7 +67,7 @@ def _same(one: Any, other: Any) -> bool:
 def _flatten_style(fields: dict[str, Any]) -> None:
     """`style: {style_type, style_weight}` becomes the flat fields; a plain string is DALL-E's and stays, unused."""
     style = fields.get("style")
-    if style is None or isinstance(style, str):
+    if style is None or isinstance(style, str | LargeText):
         return
     if not isinstance(style, dict):
         raise InvalidRequest("style must be an object.", param="style")

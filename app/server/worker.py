@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import socket
+import time
 import uuid
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from gunicorn.http.errors import (
@@ -19,8 +21,10 @@ from gunicorn.http.errors import (
     UnsupportedTransferCoding,
 )
 from gunicorn.http.unreader import SocketUnreader
+from gunicorn.util import close_graceful
 from gunicorn.workers.gthread import ThreadWorker
 
+from app.body import MAX_DRAINED_BYTES
 from app.draining import draining
 from app.errors import GatewayError
 from app.request_log import RequestRecord, log_request
@@ -40,6 +44,10 @@ _STATUSES: dict[type[Exception], tuple[int, str]] = {
 }
 
 
+MAX_FAREWELLS = 64
+UNREAD_BODY_SECONDS = 0.05
+
+
 class MalformedRequest(GatewayError):
     """400 and its like, before there is a request that the app could see."""
 
@@ -51,6 +59,11 @@ class EnvelopeWorker(ThreadWorker):  # type: ignore[misc]
     """gthread with better manners: its own refusals are envelopes, and nobody is kept waiting by somebody else."""
 
     transfer_seconds: float = 120  # gunicorn.conf.py sets it
+
+    def init_process(self) -> None:
+        # Farewells have threads of their own: those that are refused by a full gateway would take all the others.
+        self._farewells = ThreadPoolExecutor(MAX_FAREWELLS)
+        super().init_process()
 
     def handle(self, conn: Any) -> Any:
         if not isinstance(conn.sock, CallersSocket):
@@ -65,10 +78,14 @@ class EnvelopeWorker(ThreadWorker):  # type: ignore[misc]
     def finish_request(self, conn: Any, fs: Future[Any]) -> None:
         if fs.cancelled() or fs.exception() or not fs.result():
             # A close waits up to two seconds for the caller: not in this thread, which accepts everybody else.
-            closing = self.tpool.submit(conn.close, graceful=True)
+            closing = self._farewells.submit(_take_leave, conn.sock)
             closing.add_done_callback(lambda _: self.method_queue.defer(self._forget_connection))
         else:
             super().finish_request(conn, fs)
+
+    def _keepalive_after(self, conn: Any, keepalive: bool) -> bool:
+        """A body that nobody reads is waited for in the farewell, if it is not here already."""
+        return keepalive and bool(conn.parser.finish_body(deadline=time.monotonic() + UNREAD_BODY_SECONDS))
 
     def _forget_connection(self) -> None:
         self.nr_conns -= 1
@@ -129,3 +146,10 @@ class EnvelopeWorker(ThreadWorker):  # type: ignore[misc]
             client.sendall(head.encode("latin-1") + body)
         except OSError:
             self.log.debug("The sender of a malformed request is gone.")
+
+
+def _take_leave(sock: socket.socket) -> None:
+    """Closes without a reset, which would take the answer from a caller that is still sending: for two seconds."""
+    with contextlib.suppress(OSError):
+        sock.setblocking(True)
+        close_graceful(sock, max_drain=MAX_DRAINED_BYTES)

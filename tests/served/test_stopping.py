@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.served.watch import stopped
 from tests.served.wire import (
     MARK,
     PATIENCE,
@@ -63,8 +64,7 @@ def test_who_had_connected_before_the_stop_is_answered(tmp_path: Path) -> None:
     ):
         upstream.release.set()
         [worker] = children(gateway.process.pid)
-        os.kill(worker, signal.SIGSTOP)
-        try:
+        with stopped(worker):
             callers = [stack.enter_context(Caller(gateway.url)) for _ in range(8)]
             for number, caller in enumerate(callers):
                 caller.send(generation(f"at the door {number}"))
@@ -73,8 +73,6 @@ def test_who_had_connected_before_the_stop_is_answered(tmp_path: Path) -> None:
                 lambda: f"{1 << (signal.SIGTERM - 1):x}" in pending_signals(worker),
                 "a SIGTERM that waits for the worker",
             )
-        finally:
-            os.kill(worker, signal.SIGCONT)
         assert [caller.reply().status for caller in callers] == [200] * len(callers)
         assert gateway.process.wait(PATIENCE) == 0
 

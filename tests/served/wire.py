@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import hashlib
 import json
 import os
+import re
 import socket
 import threading
 import time
@@ -12,16 +16,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPResponse
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from tests.support.faces import BOUNDARY, a_file, multipart
+from tests.support.pictures import JPEG
 from tests.support.processes import API_KEY, Served
 
 MODEL = "MiniMax-Image-01"
 GENERATIONS = "/v1/images/generations"
+EDITS = "/v1/images/edits"
 BUG = "bug in the gateway:"  # a prompt that begins so breaks `tests.served.buggy`
+FAST = "answered at once"
 PATIENCE = 60  # seconds until a test gives up; nothing is measured by it
 
 
@@ -63,6 +70,13 @@ def post(document: Any, *lines: str, path: str = GENERATIONS, **more: Any) -> by
 
 def generation(prompt: str, *lines: str) -> bytes:
     return post({"model": MODEL, "prompt": prompt}, *lines)
+
+
+def edit(prompt: str, *lines: str, image: bytes = JPEG) -> bytes:
+    """A multipart request with a picture."""
+    body = multipart(("model", MODEL), ("prompt", prompt), a_file(image))
+    kind = f"Content-Type: multipart/form-data; boundary={BOUNDARY}"
+    return head("POST", EDITS, kind, f"Content-Length: {len(body)}", *lines) + body
 
 
 class Caller:
@@ -143,45 +157,105 @@ def only_line(served: Served, request_id: str) -> dict[str, Any]:
     return line
 
 
+@dataclass(frozen=True)
+class Call:
+    """What MiniMax was sent; of a large body only its size and its digest are kept."""
+
+    headers: dict[str, str]
+    size: int
+    sha256: str
+    prompt: str
+
+
 class HoldingUpstream:
-    """MiniMax that answers nobody before `release`, and then everybody with a picture named after the prompt."""
+    """MiniMax that answers nobody before `release`, and then everybody with a picture named after the prompt.
 
-    def __init__(self) -> None:
-        self.arrived: list[str] = []
+    Who is `FAST` is answered at once. One thread holds them all, however many.
+    """
+
+    def __init__(self, answer: Callable[[str], bytes] | None = None) -> None:
+        """`answer` makes the JSON text for a prompt."""
+        self.calls: list[Call] = []
         self.release = threading.Event()
-        upstream = self
+        self._answer = answer or picture_answer
+        self._loop = asyncio.new_event_loop()
+        self._released = asyncio.Event()
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                prompt = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["prompt"]
-                upstream.arrived.append(prompt)
-                upstream.release.wait(2 * PATIENCE)
-                body = json.dumps(
-                    {
-                        "id": "1",
-                        "data": {"image_urls": [picture_url(prompt)]},
-                        "metadata": {"success_count": "1", "failed_count": "0"},
-                        "base_resp": {"status_code": 0, "status_msg": "success"},
-                    }
-                ).encode()
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (http.server's own name)
-                pass
-
-        class Server(ThreadingHTTPServer):
-            request_queue_size = 512
-
-        self.server = Server(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
+    @property
+    def arrived(self) -> list[str]:
+        return [call.prompt for call in self.calls]
 
     def wait_for(self, calls: int) -> None:
-        wait_until(lambda: len(self.arrived) >= calls, f"{calls} calls at once at MiniMax")
+        wait_until(lambda: len(self.calls) >= calls, f"{calls} calls at once at MiniMax")
+
+    def close(self) -> None:
+        self.release.set()
+        self._loop.call_soon_threadsafe(self._main.cancel)
+        self._thread.join()
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner, contextlib.suppress(asyncio.CancelledError):
+            runner.run(self._serve())
+
+    async def _serve(self) -> None:
+        self._main: asyncio.Task[Any] = asyncio.current_task()  # type: ignore[assignment]
+        server = await asyncio.start_server(self._converse, sock=self._listener, backlog=2048)
+        async with server:
+            while not self.release.is_set():
+                await asyncio.sleep(0.01)
+            self._released.set()
+            await asyncio.Event().wait()
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # A gateway that is killed ends its conversations in the middle, and so does the test that is over.
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            while True:
+                call = await _receive(reader)
+                self.calls.append(call)
+                if call.prompt != FAST:
+                    await self._released.wait()
+                body = self._answer(call.prompt)
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body))
+                for at in range(0, len(body), 65536):
+                    writer.write(body[at : at + 65536])
+                    await writer.drain()
+        writer.close()
+
+
+async def _receive(reader: asyncio.StreamReader) -> Call:
+    head = await reader.readuntil(b"\r\n\r\n")
+    fields = (line.partition(":") for line in head.decode("latin-1").split("\r\n")[1:-2])
+    headers = {name.lower(): value.strip() for name, _, value in fields}
+    left, digest, beginning = int(headers["content-length"]), hashlib.sha256(), b""
+    while left:
+        data = await reader.read(min(left, 65536))
+        if not data:
+            raise asyncio.IncompleteReadError(b"", left)
+        left -= len(data)
+        digest.update(data)
+        beginning = (beginning + data)[:65536]
+    [prompt] = _PROMPT.findall(beginning)
+    return Call(headers, int(headers["content-length"]), digest.hexdigest(), json.loads(prompt))
+
+
+_PROMPT = re.compile(rb'"prompt":\s*("(?:[^"\\]|\\.)*")')
+
+
+def picture_answer(prompt: str) -> bytes:
+    return json.dumps(success_of(image_urls=[picture_url(prompt)])).encode()
+
+
+def success_of(**pictures: list[str]) -> dict[str, Any]:
+    return {
+        "id": "1",
+        "data": pictures,
+        "metadata": {"success_count": str(len(*pictures.values())), "failed_count": "0"},
+        "base_resp": {"status_code": 0, "status_msg": "success"},
+    }
 
 
 def picture_url(prompt: str) -> str:
@@ -189,17 +263,12 @@ def picture_url(prompt: str) -> str:
 
 
 @contextmanager
-def holding_upstream() -> Iterator[HoldingUpstream]:
-    upstream = HoldingUpstream()
-    thread = threading.Thread(target=upstream.server.serve_forever, daemon=True)
-    thread.start()
+def holding_upstream(answer: Callable[[str], bytes] | None = None) -> Iterator[HoldingUpstream]:
+    upstream = HoldingUpstream(answer)
     try:
         yield upstream
     finally:
-        upstream.release.set()
-        upstream.server.shutdown()
-        thread.join()
-        upstream.server.server_close()
+        upstream.close()
 
 
 MARK = "SERVED_TEST_MARK"

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import base64
+from collections.abc import Callable, Iterator
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.sandbox.rules import decode_data_url
-from app.services.reference_image import DataUrl, InvalidReferenceImage, check_reference, data_url_of_file
-from app.streaming.spool import Spool
+from app.services.reference_image import (
+    MAX_IMAGE_BYTES,
+    DataUrl,
+    InvalidReferenceImage,
+    check_reference,
+    data_url_of_file,
+)
+from app.streaming.large_text import LargeText
+from app.streaming.spool import CHUNK_BYTES, Spool
 from tests.support.pictures import JPEG, PNG, WEBP, data_url
 
 MAGIC = st.sampled_from([b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"])
@@ -66,3 +76,103 @@ def test_the_type_is_that_of_the_first_bytes(image: bytes, head: str) -> None:
 def test_the_refusal_names_what_is_taken() -> None:
     with pytest.raises(InvalidReferenceImage, match="JPEG or PNG"):
         url_of_file(WEBP)
+
+
+# Data URLs too large to be held: the same rules, read from the spool chunk by chunk.
+
+InSpool = Callable[[str], LargeText]
+
+
+@pytest.fixture
+def in_spool() -> Iterator[InSpool]:
+    spool = Spool()
+
+    def write(text: str) -> LargeText:
+        spool.write(b"before it")
+        start = spool.size
+        spool.write(text.encode("ascii"))
+        found = LargeText(spool, start, len(text))
+        spool.write(b"behind it")
+        return found
+
+    yield write
+    spool.close()
+
+
+def image_of(size: int) -> bytes:
+    return JPEG + bytes(range(256)) * ((size - len(JPEG)) // 256) + b"x" * ((size - len(JPEG)) % 256)
+
+
+LARGE = image_of(1_000_000)
+PADDED = {padding: image_of(3 * CHUNK_BYTES - padding) for padding in (0, 1, 2)}
+# Where a chunk ends: a data URL's head is of any length, base64 is read in chunks from behind it.
+SIZES = [CHUNK_BYTES // 4 * 3 + around for around in (-3, -2, -1, 0, 1, 2, 3)] + [100_000, 1_000_000]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("declared", ["image/jpeg", "image/png", "text/plain", "a/b;charset=c", ""])
+def test_a_large_data_url_gets_its_true_type_and_keeps_its_base64(in_spool: InSpool, size: int, declared: str) -> None:
+    checked = check_reference(in_spool(data_url(image_of(size), declared)))
+    assert isinstance(checked, LargeText)
+    assert str(checked) == url_of_file(image_of(size)) == data_url(image_of(size))
+    assert len(checked) == len(str(checked))
+
+
+@given(st.data())
+def test_a_large_data_url_is_judged_as_a_small_one(data: st.DataObject) -> None:
+    """With one thing spoilt: both ways take it, with the same outcome, or both refuse it, with the same words."""
+    encoded = base64.b64encode(JPEG + data.draw(st.binary(max_size=20))).decode()
+    at = data.draw(st.integers(0, len(encoded)))
+    spoilt = data.draw(st.sampled_from(["", "=", "==", "%", " ", "-", "AAA", "AAAA"]))
+    text = f"data:image/png;base64,{encoded[:at]}{spoilt}{encoded[at + data.draw(st.integers(0, 3)) :]}"
+    spool = Spool()
+    spool.write(text.encode())
+    outcomes = []
+    for reference in (text, LargeText(spool, 0, len(text))):
+        try:
+            outcomes.append(str(check_reference(reference)))
+        except InvalidReferenceImage as error:
+            outcomes.append(str(error))
+    spool.close()
+    assert outcomes[0] == outcomes[1]
+
+
+@pytest.mark.parametrize("padding", PADDED)
+def test_padding_is_taken_only_as_it_has_to_be(in_spool: InSpool, padding: int) -> None:
+    good = data_url(PADDED[padding])
+    assert good.endswith("=" * padding)
+    assert str(check_reference(in_spool(good))) == good
+    for bad in (good + "=", good[:-1], good[:-2], good + "====", good + "A===", good.replace(",", ",=")):
+        with pytest.raises(InvalidReferenceImage, match="holds invalid base64"):
+            check_reference(in_spool(bad))
+
+
+@pytest.mark.parametrize("at", [0, 3, CHUNK_BYTES - 1, CHUNK_BYTES, 2 * CHUNK_BYTES + 1, -1, -5])
+@pytest.mark.parametrize("character", ["%", " ", "-", "_", "~"])
+def test_what_is_no_base64_is_found_wherever_it_is(in_spool: InSpool, at: int, character: str) -> None:
+    encoded = base64.b64encode(LARGE).decode()
+    at %= len(encoded)
+    with pytest.raises(InvalidReferenceImage, match="holds invalid base64"):
+        check_reference(in_spool(f"data:image/jpeg;base64,{encoded[:at]}{character}{encoded[at + 1 :]}"))
+
+
+@pytest.mark.parametrize("kind", [WEBP, b"GIF89a", b"%PDF-1.7", b"\0" * 16])
+def test_another_type_is_refused_whatever_it_is_called(in_spool: InSpool, kind: bytes) -> None:
+    with pytest.raises(InvalidReferenceImage, match="must be a JPEG or PNG image"):
+        check_reference(in_spool(data_url(kind + LARGE, "image/jpeg")))
+
+
+@pytest.mark.parametrize(
+    "head", ["", "data:", "data:image/jpeg,", "data:image/jpeg;base64", "https://a/", "data:;base64;,"]
+)
+def test_a_large_text_that_is_no_data_url_is_refused(in_spool: InSpool, head: str) -> None:
+    with pytest.raises(InvalidReferenceImage, match="data URL"):
+        check_reference(in_spool(head + "a" * 100_000))
+
+
+def test_ten_megabytes_are_too_many_and_one_byte_less_is_not(in_spool: InSpool) -> None:
+    largest = image_of(MAX_IMAGE_BYTES - 1)
+    assert len(check_reference(in_spool(data_url(largest)))) == len(url_of_file(largest))
+    for make in (lambda image: check_reference(in_spool(data_url(image))), url_of_file):
+        with pytest.raises(InvalidReferenceImage, match="must be smaller than 10 MB"):
+            make(image_of(MAX_IMAGE_BYTES))
