@@ -27,6 +27,9 @@ UPSTREAM_SECONDS = Histogram("amux_upstream_seconds", "How long MiniMax took", b
 PICTURES_ASKED = Counter("amux_pictures_asked", "Pictures that MiniMax was asked for", ["model"])
 PICTURES_DELIVERED = Counter("amux_pictures_delivered", "Pictures that callers got", ["model"])
 IN_FLIGHT = Gauge("amux_calls_in_flight", "Slots taken now", multiprocess_mode="livesum")
+LIMITS_DEGRADED = Gauge(
+    "amux_limits_degraded", "Workers that count their keys' limits alone, as Redis is gone", multiprocess_mode="livesum"
+)
 REFUSED_FULL = Counter("amux_refused_full", "Calls refused because every slot was taken")
 BYTES_IN = Counter("amux_request_bytes", "Bytes of bodies received")
 BYTES_OUT = Counter("amux_response_bytes", "Bytes of bodies answered")

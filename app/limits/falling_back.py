@@ -1,0 +1,102 @@
+"""Owns what happens when Redis is gone: this process counts alone until Redis is back."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from app import metrics
+from app.limits.counters import Call, Verdict
+from app.limits.in_memory import MemoryCounters
+from app.limits.in_redis import RedisCounters, Unreachable
+
+RETRY_SECONDS = 3.0  # longer than any caller can be stuck, so that nobody's late failure comes after the return
+PLACES = 64  # how many ask Redis at once, and so how many connections a process has
+
+log = logging.getLogger(__name__)
+
+
+class FallingBack:
+    """While Redis is gone no caller waits for it: a thread looks, and nobody sees more than one timeout.
+
+    Whoever has waited for a place looks again before asking, so a crowd waits once for a hanging Redis, not in turns.
+    `owed` are calls that ended, or whose fate in Redis is unknown, while it could not be told.
+    """
+
+    def __init__(self, shared: RedisCounters, own: MemoryCounters, retry_seconds: float = RETRY_SECONDS) -> None:
+        self._shared = shared
+        self._own = own
+        self._retry_seconds = retry_seconds
+        self._lock = threading.Lock()
+        self._places = threading.Semaphore(PLACES)
+        self._away = False
+        self._owed: list[Call] = []
+        self._closed = threading.Event()
+        self._looking: threading.Thread | None = None
+
+    def take(self, call: Call) -> Verdict:
+        with self._places:
+            if not self._away:
+                try:
+                    return self._shared.take(call)
+                except Unreachable as error:
+                    self._lose(call, error)
+        return self._own.take(call)
+
+    def give_back(self, call: Call) -> None:
+        if self._own.holds(call):
+            self._own.give_back(call)
+            return
+        with self._places:
+            if not self._owe_while_away(call):
+                try:
+                    self._shared.give_back(call)
+                except Unreachable as error:
+                    self._lose(call, error)
+
+    def close(self) -> None:
+        self._closed.set()
+        if self._looking is not None:
+            self._looking.join()
+        self._shared.close()
+
+    def _owe_while_away(self, call: Call) -> bool:
+        with self._lock:
+            if self._away:
+                self._owed.append(call)
+            return self._away
+
+    def _lose(self, call: Call, error: Exception) -> None:
+        with self._lock:
+            self._owed.append(call)
+            if self._away:
+                return
+            self._away = True
+            metrics.LIMITS_DEGRADED.set(1)
+            log.warning("Redis is gone (%s): this process counts its limits alone.", type(error).__name__)
+            self._looking = threading.Thread(target=self._look_for_it, name="amux-limits", daemon=True)
+            self._looking.start()
+
+    def _look_for_it(self) -> None:
+        while not self._closed.wait(self._retry_seconds):
+            try:
+                self._shared.probe()
+                self._pay()
+            except Unreachable:
+                continue
+            if self._return():
+                return
+
+    def _pay(self) -> None:
+        while self._owed:
+            self._shared.give_back(self._owed[0])
+            self._owed.pop(0)  # only this thread takes any away
+
+    def _return(self) -> bool:
+        with self._lock:
+            if self._owed:
+                return False
+            self._away = False
+            metrics.LIMITS_DEGRADED.set(0)
+            log.warning("Redis is back: limits are counted together again.")
+        return True

@@ -1,0 +1,167 @@
+"""Redis gone, hanging, or refusing to write: the process counts alone, says so once, and comes back by itself."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from app.accounts.caller import Caller
+from app.accounts.receipt import Receipt
+from app.errors import RateLimited
+from app.limits.counters import Call
+from app.limits.falling_back import FallingBack
+from app.limits.in_memory import MemoryCounters
+from app.limits.in_redis import RedisCounters
+from app.limits.limiter import create_limiter
+from app.metrics import LIMITS_DEGRADED
+from tests.limits.test_counting import at_once, requests
+from tests.support.processes import HOST, free_port
+from tests.support.redis_server import RedisServer, needs_redis
+
+GONE, BACK = "Redis is gone", "Redis is back"
+Connect = Callable[..., FallingBack]
+
+
+@pytest.fixture
+def connect() -> Iterator[Connect]:
+    with ExitStack() as stack:
+
+        def make(url: str, socket_seconds: float = 10) -> FallingBack:
+            shared = RedisCounters(url, 600, socket_seconds=socket_seconds)
+            return stack.enter_context(closing(FallingBack(shared, MemoryCounters(), retry_seconds=0.05)))
+
+        yield make
+
+
+def until(happened: Callable[[], Any]) -> None:
+    give_up = time.monotonic() + 30
+    while not happened():
+        assert time.monotonic() < give_up
+        time.sleep(0.01)
+
+
+def said(caplog: pytest.LogCaptureFixture) -> list[str]:
+    records = [record for record in caplog.records if record.name == "app.limits.falling_back"]
+    assert all(record.levelno == logging.WARNING for record in records)
+    return [record.getMessage()[: len(GONE)] for record in records]
+
+
+def degraded() -> float:
+    return float(LIMITS_DEGRADED._value.get())
+
+
+def test_a_gateway_starts_without_redis(connect: Connect, caplog: pytest.LogCaptureFixture, key: str) -> None:
+    counters = connect(f"redis://:a-password@{HOST}:{free_port()}/0")
+    assert [counters.take(requests(key, 2)).admitted for _ in range(3)] == [True, True, False]
+    assert (said(caplog), degraded()) == ([GONE], 1)
+    assert "a-password" not in caplog.text
+
+
+@needs_redis
+def test_the_limiter_of_two_processes_is_shared(shared_redis: RedisServer, key: str) -> None:
+    caller = Caller(key, requests_per_minute=1)
+    with closing(create_limiter(shared_redis.url, 200)) as one, closing(create_limiter(shared_redis.url, 200)) as other:
+        with one.admit(caller, 1, Receipt()):
+            pass
+        with pytest.raises(RateLimited), other.admit(caller, 1, Receipt()):
+            pass
+
+
+@needs_redis
+def test_killed_and_started_again(
+    connect: Connect, own_redis: RedisServer, caplog: pytest.LogCaptureFixture, key: str
+) -> None:
+    counters = connect(own_redis.url)
+    for round_ in (1, 2):
+        assert [counters.take(requests(key, 2)).admitted for _ in range(3)] == [True, True, False]
+        own_redis.kill()
+        alone = f"{key}{round_}"
+        assert len(at_once(counters, [requests(alone, 4) for _ in range(20)])) == 4
+        assert (said(caplog), degraded()) == ([GONE, BACK] * (round_ - 1) + [GONE], 1)
+        own_redis.start()
+        until(lambda: said(caplog)[-1] == BACK)
+        assert (said(caplog), degraded()) == ([GONE, BACK] * round_, 0)
+
+
+@needs_redis
+def test_back_means_counting_together(connect: Connect, own_redis: RedisServer, key: str) -> None:
+    one, other = connect(own_redis.url), connect(own_redis.url)
+    own_redis.kill()
+    assert one.take(requests(key, 1)).admitted
+    assert other.take(requests(key, 1)).admitted
+    own_redis.start()
+    until(lambda: not (one._away or other._away))
+    assert one.take(requests(key, 1)).admitted
+    assert not other.take(requests(key, 1)).admitted
+
+
+@needs_redis
+def test_a_hanging_redis_hangs_nobody_and_its_calls_are_given_back(
+    connect: Connect, own_redis: RedisServer, caplog: pytest.LogCaptureFixture, key: str
+) -> None:
+    counters = connect(own_redis.url, socket_seconds=1)
+    before, during, after = (Call(key, max_calls=1) for _ in range(3))
+    assert counters.take(before).admitted
+    own_redis.stop()
+    assert len(at_once(counters, [requests(key, 10) for _ in range(100)])) == 10
+    assert counters.take(during).admitted
+    assert not counters.take(after).admitted
+    counters.give_back(before)
+    assert said(caplog) == [GONE]
+    own_redis.go_on()
+    until(lambda: not counters._away)
+    assert counters.take(after).admitted
+    assert not counters.take(Call(key, max_calls=1)).admitted
+    counters.give_back(during)
+    assert not counters.take(Call(key, max_calls=1)).admitted
+    counters.give_back(after)
+    assert counters.take(Call(key, max_calls=1)).admitted
+
+
+@needs_redis
+def test_lost_between_the_call_and_its_end(
+    connect: Connect, own_redis: RedisServer, caplog: pytest.LogCaptureFixture, key: str
+) -> None:
+    counters = connect(own_redis.url)
+    call = Call(key, max_calls=1)
+    assert counters.take(call).admitted
+    own_redis.kill()
+    counters.give_back(call)
+    assert said(caplog) == [GONE]
+    own_redis.start()
+    until(lambda: not counters._away)
+    assert counters.take(call).admitted
+
+
+@needs_redis
+def test_a_redis_that_refuses_to_write_is_as_good_as_gone(
+    connect: Connect, own_redis: RedisServer, caplog: pytest.LogCaptureFixture, key: str
+) -> None:
+    """It answers a ping, which must not be taken for being back, over and over."""
+    counters = connect(own_redis.url)
+    with Redis.from_url(own_redis.url) as redis:
+        redis.replicaof(HOST, str(free_port()))
+        assert counters.take(requests(key, 1)).admitted
+        assert not counters.take(requests(key, 1)).admitted
+        time.sleep(0.3)  # several looks
+        assert said(caplog) == [GONE]
+        redis.replicaof("NO", "ONE")
+    until(lambda: said(caplog) == [GONE, BACK])
+
+
+@needs_redis
+def test_a_redis_that_forgot_the_script_is_told_it_again(
+    connect: Connect, own_redis: RedisServer, caplog: pytest.LogCaptureFixture, key: str
+) -> None:
+    counters = connect(own_redis.url)
+    assert counters.take(requests(key, 2)).admitted
+    with Redis.from_url(own_redis.url) as redis:
+        redis.script_flush()
+    assert [counters.take(requests(key, 2)).admitted for _ in range(2)] == [True, False]
+    assert said(caplog) == []

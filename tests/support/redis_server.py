@@ -1,0 +1,74 @@
+"""A real redis-server on a port of its own, which a test may kill, stop and start again. It keeps nothing on disk."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes import HOST, START_SECONDS, free_port
+
+REDIS = shutil.which("redis-server")
+needs_redis = pytest.mark.skipif(REDIS is None, reason="redis-server is missing: run scripts/install-test-tools")
+
+
+class RedisServer:
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self.url = f"redis://{HOST}:{self.port}/0"
+        self._log = folder / f"redis-{self.port}.log"
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Empty, and answering when this returns."""
+        assert REDIS is not None
+        listens = ["--bind", HOST, "--port", str(self.port)]
+        keeps = ["--save", "", "--appendonly", "no", "--dir", str(self._folder), "--logfile", str(self._log)]
+        self._process = subprocess.Popen([REDIS, *listens, *keeps])
+        give_up = time.monotonic() + START_SECONDS
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > give_up:
+                self.kill()
+                raise RuntimeError(f"redis-server does not answer:\n{self._log.read_text()}")
+            time.sleep(0.01)
+
+    def kill(self) -> None:
+        """As kill -9 does it, also where it is stopped."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def stop(self) -> None:
+        """It answers nobody, but the kernel still takes connections for it."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def _answers(self) -> bool:
+        try:
+            with socket.create_connection((HOST, self.port), timeout=START_SECONDS) as connection:
+                connection.sendall(b"PING\r\n")
+                return connection.recv(7) == b"+PONG\r\n"
+        except OSError:
+            return False
+
+
+@contextmanager
+def redis_server(folder: Path) -> Iterator[RedisServer]:
+    server = RedisServer(folder)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
