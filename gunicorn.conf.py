@@ -7,6 +7,7 @@ import resource
 import shutil
 import signal
 import tempfile
+from pathlib import Path
 from typing import Any
 
 # Workers share their metrics through files. prometheus_client must find the folder when it is imported.
@@ -69,6 +70,24 @@ def post_fork(server: Any, _worker: Any) -> None:
     while not server.SIG_QUEUE.empty():
         if server.SIG_QUEUE.get_nowait() in _STOPS:
             raise SystemExit
+
+
+def on_starting(_server: Any) -> None:
+    """A database with another schema is said now, in one line, and not by every request."""
+    if _settings.database_url:
+        from app.storage.database import Database
+        from app.storage.journal import Journal
+
+        database = Database(_settings.database_url)
+        database.check_schema()
+        database.engine.dispose()
+        Journal(Path(_settings.journal_folder)).check_folder()
+
+
+def post_worker_init(worker: Any) -> None:
+    storage = worker.wsgi.extensions.get("storage")
+    if storage:
+        storage.start_chores()
 
 
 def child_exit(_server: Any, worker: Any) -> None:

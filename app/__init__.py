@@ -9,10 +9,12 @@ from app.blueprints.bodies import GatewayRequest
 from app.blueprints.health import health
 from app.blueprints.images import create_images_blueprint
 from app.blueprints.models import create_models_blueprint
+from app.blueprints.usage import register_usage
 from app.body import MAX_BODY_BYTES
 from app.config import Settings
 from app.error_handlers import register_error_handlers
 from app.minimax.client import MinimaxClient
+from app.opening import open_accounts
 from app.request_log import register_request_log
 from app.services.image_service import ImageService, Minimax
 
@@ -27,8 +29,9 @@ def create_app(settings: Settings | None = None, minimax: Minimax | None = None)
         max_connections=settings.max_calls,
         spool_folder=settings.spool_folder,
     )
-    service = ImageService(minimax)
-    authenticate = create_authenticator(settings.api_keys)
+    accounts = open_accounts(settings)
+    service = ImageService(minimax, accounts.limiter, accounts.till)
+    authenticate = create_authenticator(accounts.callers)
 
     app = Flask(__name__, static_folder=None)
     app.request_class = GatewayRequest
@@ -43,4 +46,6 @@ def create_app(settings: Settings | None = None, minimax: Minimax | None = None)
     app.register_blueprint(create_images_blueprint(settings, service, authenticate))
     app.register_blueprint(create_models_blueprint(settings, authenticate))
     app.register_blueprint(health)
+    if accounts.storage:
+        register_usage(app, accounts.storage, authenticate)
     return app

@@ -31,7 +31,9 @@ class Settings:
 
     `minimax_timeout_seconds` is the total deadline of one upstream call; `transfer_seconds` is how long a caller may
     take to send a request, and again to take its answer; `max_calls` bounds the calls in flight of one worker process;
-    `spool_folder` holds big bodies while they are worked on; `model_aliases` is keyed in lower case.
+    `spool_folder` holds big bodies while they are worked on; `model_aliases` is keyed in lower case. Where there is a
+    `database_url`, keys are in there, `prices` are micro-units a picture by the model's id, and `journal_folder` holds
+    what could not be written while the database was gone.
     """
 
     api_keys: tuple[str, ...] = field(repr=False)
@@ -45,25 +47,35 @@ class Settings:
     max_calls: int = 1024
     transfer_seconds: float = 120.0
     spool_folder: str | None = None
+    database_url: str | None = field(default=None, repr=False)
+    redis_url: str | None = field(default=None, repr=False)
+    prices: Mapping[str, int] = field(default_factory=dict)
+    journal_folder: str = "journal"
+    usage_days: int = 90
     host: str = "127.0.0.1"
     port: int = 8000
     web_concurrency: int = 2
     log_level: str = "INFO"
 
     @classmethod
-    def from_env(cls) -> Self:
-        """Reads the environment. Raises `ConfigError`, which names every faulty variable and prints no value."""
+    def from_env(cls, *, serving: bool = True) -> Self:
+        """Reads the environment. Raises `ConfigError`, which names every faulty variable and prints no value.
+
+        Where `serving` is False, as for the operator's commands, keys and prices may be missing, and are not read.
+        """
         env: Any = Env(eager=False)  # typed Any: environs attaches its parsers by name
         for name, parser in _PARSERS.items():
             env.add_parser(name, parser)
         # A platform that sets PORT routes to the machine's address; without one, nobody else should reach us.
         default_host = "127.0.0.1" if env.str("PORT", None) is None else "0.0.0.0"
+        database_url = env.database_url("DATABASE_URL", "")
+        enabled_models = env.models("AMUX_ENABLED_MODELS", IMAGE_01.id)
         settings = cls(
-            api_keys=env.api_keys("AMUX_API_KEYS"),
-            minimax_api_key=env.api_key("MINIMAX_API_KEY"),
+            api_keys=_read_api_keys(env, stored=bool(database_url)) if serving else (),
+            minimax_api_key=env.api_key("MINIMAX_API_KEY") if serving else "",
             minimax_base_url=env.base_url("MINIMAX_BASE_URL", DEFAULT_BASE_URL),
             minimax_timeout_seconds=env.float("MINIMAX_TIMEOUT_SECONDS", 180.0, validate=validate.Range(1, 3600)),
-            enabled_models=env.models("AMUX_ENABLED_MODELS", IMAGE_01.id),
+            enabled_models=enabled_models,
             model_aliases=env.aliases("AMUX_MODEL_ALIASES", ""),
             forward_dimensions=env.bool("AMUX_FORWARD_DIMENSIONS", False),
             default_response_format=env.str(
@@ -72,6 +84,11 @@ class Settings:
             max_calls=env.int("AMUX_MAX_CALLS", 1024, validate=validate.Range(1, 10_000)),
             transfer_seconds=env.float("AMUX_TRANSFER_SECONDS", 120.0, validate=validate.Range(1, 3600)),
             spool_folder=env.folder("AMUX_SPOOL_FOLDER", ""),
+            database_url=database_url,
+            redis_url=env.redis_url("REDIS_URL", ""),
+            prices=env.prices("AMUX_PRICES", "", models=enabled_models if database_url else ()) if serving else {},
+            journal_folder=env.str("AMUX_JOURNAL_FOLDER", "journal", validate=validate.Length(min=1)),
+            usage_days=env.int("AMUX_USAGE_DAYS", 90, validate=validate.Range(1, 36_500)),
             host=env.str("HOST", default_host, validate=validate.Length(min=1)),
             port=env.int("PORT", 8000, validate=validate.Range(1, 65535)),
             web_concurrency=env.int("WEB_CONCURRENCY", 2, validate=validate.Range(1, 256)),
@@ -82,6 +99,10 @@ class Settings:
         except EnvValidationError as error:
             raise ConfigError(_describe(error.error_messages)) from None
         return settings
+
+
+def _read_api_keys(env: Any, *, stored: bool) -> Any:
+    return env.no_keys("AMUX_API_KEYS", "") if stored else env.api_keys("AMUX_API_KEYS")
 
 
 def _describe(faults: Any) -> str:
@@ -152,7 +173,51 @@ def _parse_folder(value: str) -> str | None:
     return value or None
 
 
+def _parse_no_keys(value: str) -> tuple[str, ...]:
+    if value:
+        raise ValidationError("Expected not to be set beside DATABASE_URL: the keys are in there.")
+    return ()
+
+
+def _parse_database_url(value: str) -> str | None:
+    if not _is_url_of(value, "sqlite", "postgresql", "postgres"):
+        raise ValidationError(
+            "Expected a URL like sqlite:////var/lib/amux/amux.db or postgresql://user:password@host/name."
+        )
+    return value or None
+
+
+def _parse_redis_url(value: str) -> str | None:
+    if not _is_url_of(value, "redis", "rediss", "unix"):
+        raise ValidationError("Expected a URL like redis://localhost:6379/0.")
+    return value or None
+
+
+def _is_url_of(value: str, *schemes: str) -> bool:
+    """Also where nothing is given."""
+    scheme, separator, rest = value.partition("://")
+    return value == "" or (scheme in schemes and bool(separator and rest))
+
+
+def _parse_prices(value: str, models: tuple[Model, ...] | None) -> dict[str, int]:
+    """`MiniMax-Image-01=3500,…`: micro-units a picture, for each of `models` at least."""
+    prices = {}
+    for pair in filter(None, value.split(",")):
+        name, _, price = pair.partition("=")
+        if not (price.strip().isascii() and price.strip().isdecimal() and len(price.strip()) <= 15):
+            raise ValidationError("Expected pairs model=price with commas between them, in whole micro-units.")
+        prices[_parse_model(name).id] = int(price)
+    missing = [model.id for model in models or () if model.id not in prices]
+    if missing:
+        raise ValidationError(f"Expected a price for: {', '.join(missing)}.")
+    return prices
+
+
 _PARSERS = {
+    "no_keys": _parse_no_keys,
+    "database_url": _parse_database_url,
+    "redis_url": _parse_redis_url,
+    "prices": _parse_prices,
     "folder": _parse_folder,
     "api_key": _parse_key,
     "api_keys": _parse_keys,

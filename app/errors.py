@@ -105,3 +105,38 @@ class StorageFull(GatewayError):
 
     def __init__(self) -> None:
         super().__init__("The gateway has no room left to keep a body while it works on it: try again in a moment.")
+
+
+class RateLimited(GatewayError):
+    """429: a limit of this key; nothing was sent. `retry_after` is when the window lets the next one in, in seconds."""
+
+    http_status = 429
+    code = "rate_limit_exceeded"
+    should_retry = True
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class InsufficientBalance(GatewayError):
+    """429: the key's balance does not pay for this call; nothing was sent. In micro-units."""
+
+    http_status = 429
+    code = "insufficient_balance"
+
+    def __init__(self, balance: int, cost: int) -> None:
+        super().__init__(f"The balance of this API key is {balance} micro-units and the call costs {cost}.")
+        self.balance = balance
+
+
+class StorageUnavailable(GatewayError):
+    """503: the database cannot be asked; nothing was sent."""
+
+    http_status = 503
+    code = "storage_unavailable"
+    should_retry = True
+    retry_after = 5
+
+    def __init__(self) -> None:
+        super().__init__("The gateway cannot reach its database: try again in a moment. Nothing was sent.")

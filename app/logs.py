@@ -51,6 +51,9 @@ def configure_logging(level: str) -> None:
             },
             "root": {"level": level, "handlers": ["stdout"]},
             # Its warning about an answer with broken headers quotes what followed them.
-            "loggers": {"urllib3.connection": {"level": "ERROR"}},
+            "loggers": {
+                "urllib3.connection": {"level": "ERROR"},
+                "alembic": {"level": "WARNING"},  # it tells each start which plugins it has
+            },
         }
     )

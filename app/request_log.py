@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from flask import Flask, Response, g, request
 
 from app import metrics
+from app.accounts.caller import Caller
+from app.accounts.receipt import Receipt
 from app.body import CountedBody
 from app.errors import GatewayError
 from app.image_request import ImageRequest
@@ -32,7 +34,8 @@ class RequestRecord:
 
     request_id: str
     started: float = field(default_factory=time.monotonic)
-    caller: str | None = None
+    caller: Caller | None = None
+    receipt: Receipt = field(default_factory=Receipt)
     model: str | None = None
     n: int | None = None
     ignored: tuple[str, ...] = ()
@@ -63,12 +66,18 @@ class RequestRecord:
             self.upstream_ms = error.upstream_ms
 
     @property
+    def known_caller(self) -> Caller:
+        if self.caller is None:
+            raise LookupError("nobody has been authenticated")
+        return self.caller
+
+    @property
     def seconds(self) -> float:
         """Since the request was read."""
         return time.monotonic() - self.started
 
     def headers(self) -> dict[str, str]:
-        headers = {"x-request-id": self.request_id}
+        headers = {"x-request-id": self.request_id, **self.receipt.headers()}
         if self.trace_id:
             headers["x-minimax-trace-id"] = self.trace_id
         if self.ignored:
@@ -117,7 +126,7 @@ def log_request(
         "request",
         extra={
             "request_id": record.request_id,
-            "caller": record.caller,
+            "caller": record.caller.name if record.caller else None,
             "endpoint": endpoint,
             "model": record.model,
             "n": record.n,

@@ -16,6 +16,7 @@ from app import create_app
 from app.config import Settings
 from app.sandbox.app import create_sandbox
 from tests.support import processes
+from tests.support.databases import bed, database, empty_bed, migrated_sqlite, postgres  # noqa: F401
 from tests.support.processes import API_KEY, UPSTREAM_KEY, Served
 from tests.support.scripted import ScriptedServer, scripted_server
 

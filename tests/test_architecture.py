@@ -19,10 +19,13 @@ OUTER = (
 # Where a path begins so, nothing that begins so is imported.
 FORBIDDEN = {
     "app/minimax": ("flask", "werkzeug", "app.services", "app.schemas", *OUTER),
-    "app/services": ("flask", "werkzeug", "requests", "app.schemas", *OUTER),
+    "app/services": ("flask", "werkzeug", "requests", "sqlalchemy", "app.storage", "app.limits", "app.schemas", *OUTER),
     "app/schemas": ("flask", "requests", "app.minimax", "app.blueprints", "app.request_log"),
     "app/blueprints": ("requests", "app.minimax"),
     "app/streaming": ("flask", "werkzeug", "requests", "app.minimax", "app.services", "app.schemas", *OUTER),
+    "app/accounts": ("flask", "werkzeug", "requests", "sqlalchemy", "app.storage", "app.limits", "app.schemas", *OUTER),
+    "app/limits": ("flask", "werkzeug", "requests", "sqlalchemy", "app.storage", "app.services", "app.schemas"),
+    "app/storage": ("flask", "werkzeug", "requests", "app.limits", "app.services", "app.schemas", *OUTER),
     "app/errors.py": ("flask", "werkzeug", "app."),
     "app/sandbox": ("app.minimax", "app.services", "app.schemas", *OUTER),
     "app": ("app.sandbox", "PIL", "tests"),

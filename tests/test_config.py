@@ -17,6 +17,7 @@ VARIABLES = (
     *("MINIMAX_API_KEY", "MINIMAX_BASE_URL", "MINIMAX_TIMEOUT_SECONDS"),
     *("AMUX_API_KEYS", "AMUX_ENABLED_MODELS", "AMUX_MODEL_ALIASES", "AMUX_FORWARD_DIMENSIONS"),
     *("AMUX_DEFAULT_RESPONSE_FORMAT", "AMUX_MAX_CALLS", "AMUX_TRANSFER_SECONDS", "AMUX_SPOOL_FOLDER"),
+    *("DATABASE_URL", "REDIS_URL", "AMUX_PRICES", "AMUX_JOURNAL_FOLDER", "AMUX_USAGE_DAYS"),
     *("HOST", "PORT", "WEB_CONCURRENCY", "LOG_LEVEL"),
 )
 LEAST = {"AMUX_API_KEYS": "caller-secret", "MINIMAX_API_KEY": "upstream-secret"}
@@ -47,6 +48,11 @@ def test_the_defaults_are_the_contract_s(monkeypatch: pytest.MonkeyPatch) -> Non
         max_calls=1024,
         transfer_seconds=120.0,
         spool_folder=None,
+        database_url=None,
+        redis_url=None,
+        prices={},
+        journal_folder="journal",
+        usage_days=90,
         host="127.0.0.1",
         port=8000,
         web_concurrency=2,
@@ -84,6 +90,11 @@ GOOD: list[tuple[str, str, str, Any]] = [
     ("AMUX_TRANSFER_SECONDS", "3600", "transfer_seconds", 3600.0),
     ("AMUX_SPOOL_FOLDER", "", "spool_folder", None),
     ("AMUX_SPOOL_FOLDER", "/tmp", "spool_folder", "/tmp"),
+    ("REDIS_URL", "redis://:password@localhost:6379/0", "redis_url", "redis://:password@localhost:6379/0"),
+    ("AMUX_PRICES", "image-01=3500", "prices", {"MiniMax-Image-01": 3500}),
+    ("AMUX_PRICES", "image-01=0, image-01-live = 7,", "prices", {"MiniMax-Image-01": 0, "MiniMax-Image-01-live": 7}),
+    ("AMUX_JOURNAL_FOLDER", "/var/lib/amux/journal", "journal_folder", "/var/lib/amux/journal"),
+    ("AMUX_USAGE_DAYS", "1", "usage_days", 1),
     ("HOST", "::1", "host", "::1"),
     ("PORT", "1", "port", 1),
     ("PORT", "65535", "port", 65535),
@@ -168,6 +179,11 @@ BAD: dict[str, list[str]] = {
     "AMUX_MAX_CALLS": ["", "0", "-1", "1.5", "10001", "many", "9" * 5000],
     "AMUX_TRANSFER_SECONDS": ["", "0", "-1", "0.5", "3601", "nan", "inf", "soon"],
     "AMUX_SPOOL_FOLDER": [" ", "/nowhere/secretly", __file__],
+    "DATABASE_URL": ["mysql://u:secretly@h/d", "secretly", "sqlite", "postgresql+asyncpg://u:secretly@h/d"],
+    "REDIS_URL": ["http://:secretly@h", "secretly"],
+    "AMUX_PRICES": ["image-01", "image-01=", "image-01=1.5", "image-01=-1", "image-01=٣", "dall-e-3=1", "image-01=1e3"],
+    "AMUX_JOURNAL_FOLDER": [""],
+    "AMUX_USAGE_DAYS": ["", "0", "1.5", "36501", "week"],
     "HOST": [""],
     "PORT": ["", "0", "-1", "65536", "80.5", "http", "secretly"],
     "WEB_CONCURRENCY": ["", "0", "257", "1.5", "two"],
@@ -189,6 +205,36 @@ def test_a_bad_value_stops_the_start_and_is_not_printed(
     assert name == f"  {variable}"
     assert len(expectation) > 10
     assert "secret" not in line
+
+
+STORED = {"DATABASE_URL": "sqlite:////tmp/secret.db", "AMUX_PRICES": "image-01=3500", "MINIMAX_API_KEY": "k"}
+
+
+def test_with_a_database_the_keys_are_in_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in STORED.items():
+        monkeypatch.setenv(name, value)
+    read = Settings.from_env()
+    assert (read.api_keys, read.database_url) == ((), STORED["DATABASE_URL"])
+    assert read.prices == {"MiniMax-Image-01": 3500}
+    assert "secret" not in repr(read)
+
+
+@pytest.mark.parametrize(
+    ("variables", "fault"),
+    [
+        ({"AMUX_API_KEYS": "secretly"}, "AMUX_API_KEYS"),
+        ({"AMUX_PRICES": ""}, "AMUX_PRICES"),
+        ({"AMUX_ENABLED_MODELS": "image-01,image-01-live"}, "AMUX_PRICES"),
+    ],
+)
+def test_with_a_database_some_variables_hang_together(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], fault: str
+) -> None:
+    for name, value in (STORED | variables).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=f"(?m)^  {fault}: Expected .+$") as caught:
+        Settings.from_env()
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", LEAST)

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import pytest
 
-from app.auth import fingerprint
+from app.accounts.caller import fingerprint
 from tests.served.wire import (
     BUG,
     GENERATIONS,

@@ -38,9 +38,10 @@ def create_images_blueprint(settings: Settings, service: ImageService, authentic
         return draw(edits_form_schema.read(form_body()) if is_form() else edits_schema.read(json_body()))
 
     def draw(image_request: ImageRequest) -> ResponseReturnValue:
-        current_record().asked_for(image_request)
-        answer = service.generate(image_request)
-        current_record().answered_with(answer)
+        record = current_record()
+        record.asked_for(image_request)
+        answer = service.generate(record.known_caller, image_request, record.request_id, record.receipt)
+        record.answered_with(answer)
         return send_json(to_openai(answer, image_request, created=int(time.time())), then=answer.close)
 
     return images

@@ -11,6 +11,7 @@ from flask.typing import ResponseReturnValue
 from app.catalogue import Model, find_model
 from app.config import Settings
 from app.errors import ModelNotFound
+from app.request_log import current_record
 
 # OpenAI's shape wants a date and MiniMax publishes none: the start of 2025, the year of image-01.
 CREATED = 1735689600
@@ -22,14 +23,19 @@ def create_models_blueprint(settings: Settings, authenticate: Callable[[], None]
 
     @models.get("")
     def index() -> ResponseReturnValue:
-        return jsonify({"object": "list", "data": [_describe(model) for model in settings.enabled_models]})
+        return jsonify({"object": "list", "data": [_describe(model) for model in served()]})
 
     @models.get("/<model_id>")
     def show(model_id: str) -> ResponseReturnValue:
         model = find_model(model_id, settings.model_aliases)
-        if model is None or model not in settings.enabled_models:
+        if model is None or model not in served():
             raise ModelNotFound("There is no such model here: see GET /v1/models.", param="model")
         return jsonify(_describe(model))
+
+    def served() -> list[Model]:
+        """What this key may use of what is enabled."""
+        caller = current_record().known_caller
+        return [model for model in settings.enabled_models if caller.may_use(model)]
 
     return models
 

@@ -24,6 +24,7 @@ class MinimaxError(GatewayError):
         self.http_status = verdict.http_status
         self.should_retry = verdict.should_retry
         self.operators_fault = verdict.operators_fault
+        self.may_have_drawn = verdict.may_have_drawn
         if verdict.retry_after is not None:
             self.retry_after = _seconds(retry_after, verdict.retry_after)
 

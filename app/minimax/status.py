@@ -13,7 +13,7 @@ class Verdict:
     """`retry_after` is in seconds and comes only with `should_retry`: trying again is then known to cost nothing.
 
     `operators_fault` marks refusals that only the operator can mend: logged loudly, and told to the
-    caller without MiniMax's own words.
+    caller without MiniMax's own words. `may_have_drawn` marks what MiniMax's bill may hold a picture for.
     """
 
     meaning: str
@@ -21,6 +21,7 @@ class Verdict:
     should_retry: bool = False
     retry_after: int | None = None
     operators_fault: bool = False
+    may_have_drawn: bool = False
 
 
 def _rate(meaning: str) -> Verdict:
@@ -73,16 +74,22 @@ WITHOUT_CODE: dict[str, Verdict] = {
         "MiniMax could not be reached; nothing was sent", 503, should_retry=True, retry_after=5
     ),
     "upstream_interrupted": Verdict(
-        "the connection to MiniMax broke before the whole answer came; the picture may have been drawn and charged", 502
+        "the connection to MiniMax broke before the whole answer came; the picture may have been drawn and charged",
+        502,
+        may_have_drawn=True,
     ),
     "upstream_deadline": Verdict(
-        "MiniMax did not answer within the deadline; the picture may have been drawn and charged", 502
+        "MiniMax did not answer within the deadline; the picture may have been drawn and charged",
+        502,
+        may_have_drawn=True,
     ),
-    "upstream_invalid_answer": Verdict("MiniMax's answer was not understood", 502),
+    "upstream_invalid_answer": Verdict("MiniMax's answer was not understood", 502, may_have_drawn=True),
     "upstream_rate_limited": Verdict("MiniMax answered 429 without a code", 429),
     "content_withheld": Verdict("MiniMax withheld every picture as sensitive", 403),
     "answer_not_stored": Verdict(
-        "there is no room left to keep MiniMax's answer; the picture has been drawn and may be charged", 503
+        "there is no room left to keep MiniMax's answer; the picture has been drawn and may be charged",
+        503,
+        may_have_drawn=True,
     ),
     "nothing_delivered": Verdict("MiniMax reported success but delivered no picture", 502),
 }

@@ -21,6 +21,7 @@ HOST = "127.0.0.1"
 API_KEY = "caller-key-for-tests"
 UPSTREAM_KEY = "upstream-key-for-tests"
 START_SECONDS = 30
+OPERATORS = ("PORT", "HOST", "LOG_LEVEL", "DATABASE_URL", "REDIS_URL", "PROMETHEUS_MULTIPROC_DIR")
 
 
 @dataclass
@@ -49,7 +50,7 @@ def free_port() -> int:
 def environment(**variables: str) -> dict[str, str]:
     """This process's environment without the gateway's own variables, and then `variables`."""
     ours = ("AMUX_", "MINIMAX_", "SANDBOX_")
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(ours) and k not in ("PORT", "HOST", "LOG_LEVEL")}
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(ours) and k not in OPERATORS}
     kept["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"
     return kept | variables
 

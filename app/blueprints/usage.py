@@ -1,0 +1,104 @@
+"""Owns `GET /v1/usage`, and the row that each image request leaves for it."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from flask import Blueprint, Flask, Response, jsonify, request
+from flask.typing import ResponseReturnValue
+
+from app.errors import InvalidRequest
+from app.request_log import RequestRecord, current_record
+
+if TYPE_CHECKING:
+    from app.storage.storage import Storage
+
+DEFAULT_PERIOD = timedelta(days=29)  # with the last one, 30 days
+MAX_DAYS = 366
+
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+
+
+def register_usage(app: Flask, storage: Storage, authenticate: Callable[[], None]) -> None:
+    usage = Blueprint("usage", __name__, url_prefix="/v1/usage")
+    usage.before_request(authenticate)
+
+    @usage.get("")
+    def show() -> ResponseReturnValue:
+        """The caller's own: totals by day (UTC) and model from `start` to `end` inclusive, its balance and limits."""
+        first, last = _period()
+        key = storage.keys.by_id(current_record().known_caller.key_id or 0)
+        totals = storage.usage.totals(key.id, first, last)
+        return jsonify(
+            {
+                "object": "usage",
+                "start": first.isoformat(),
+                "end": last.isoformat(),
+                "data": [asdict(total) for total in totals],
+                "balance": key.balance,
+                "limits": {
+                    "requests_per_minute": key.requests_per_minute,
+                    "images_per_minute": key.images_per_minute,
+                    "max_calls": key.max_calls,
+                },
+            }
+        )
+
+    @app.after_request
+    def write_row(response: Response) -> Response:
+        record = current_record()
+        if request.blueprint == "images" and record.caller is not None and record.caller.key_id is not None:
+            storage.record_usage(_row(record, record.caller.key_id, response.status_code))
+        return response
+
+    app.register_blueprint(usage)
+    app.extensions["storage"] = storage
+
+
+def _row(record: RequestRecord, key_id: int, status: int) -> dict[str, Any]:
+    return {
+        "id": uuid.uuid4().hex,
+        "key_id": key_id,
+        "created_at": datetime.now(UTC).isoformat(),
+        "request_id": record.request_id,
+        "endpoint": request.url_rule.rule if request.url_rule else "none",
+        "model": record.model,
+        "asked": record.n or 0,
+        "delivered": record.delivered,
+        "charged": record.receipt.charged or 0,
+        "status": status,
+        "code": record.code,
+        "milliseconds": round(record.seconds * 1000),
+        "trace_id": record.trace_id,
+    }
+
+
+def _period() -> tuple[date, date]:
+    """The first and the last day asked for. Raises `InvalidRequest`, which names the field."""
+    for name in request.args:
+        if name not in ("start", "end"):
+            raise InvalidRequest(f"{name} is not known here: send start and end.", param=name)
+    last = _day("end") or datetime.now(UTC).date()
+    first = _day("start") or max(last, date.min + DEFAULT_PERIOD) - DEFAULT_PERIOD
+    if first > last:
+        raise InvalidRequest("start must not come after end.", param="start")
+    if (last - first).days >= MAX_DAYS:
+        raise InvalidRequest(f"start and end must lie within {MAX_DAYS} days.", param="start")
+    return first, last
+
+
+def _day(name: str) -> date | None:
+    text = request.args.get(name)
+    if not text:
+        return None
+    try:
+        if not _DAY.fullmatch(text):
+            raise ValueError
+        return date.fromisoformat(text)
+    except ValueError:
+        raise InvalidRequest(f"{name} must be a day like 2026-01-31.", param=name) from None

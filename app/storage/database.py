@@ -1,0 +1,96 @@
+"""Owns the way to the database: transactions, what counts as its being gone, and whether the schema fits."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, NotSupportedError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import Session
+
+from app.errors import StorageUnavailable
+from app.storage import engines
+
+log = logging.getLogger(__name__)
+
+MIGRATIONS = Path(__file__).with_name("migrations")
+# Who has waited so long for nothing spares the next ones, for as long, from waiting too.
+HUNG_SECONDS = 1
+# What the database says when it works and we are wrong; all else means that it cannot be asked.
+_OUR_OWN_FAULTS = (IntegrityError, DataError, ProgrammingError, NotSupportedError)
+
+
+class SchemaOutdated(SystemExit):
+    """Ends the start: Python prints the message on stderr and exits with status 1."""
+
+
+class Undecided(StorageUnavailable):
+    """The connection broke while the transaction was being committed: it may have been done, or not."""
+
+
+class Database:
+    def __init__(self, url: str) -> None:
+        """`url` is SQLAlchemy's: `sqlite:////var/lib/amux/amux.db`, or `postgresql://user:password@host/name`."""
+        self.engine = engines.create(url)
+        self._reading = self.engine.execution_options(**{engines.READS: True})
+        self._hung_until = 0.0
+
+    @contextmanager
+    def connection(self, *, reads: bool = False) -> Iterator[Connection]:
+        """One transaction: commits at the end, or rolls back. `reads` says that it writes nothing.
+
+        Raises `StorageUnavailable` where the database cannot be asked, and of it `Undecided` at the commit.
+        """
+        started, is_through = time.monotonic(), False
+        if started < self._hung_until:
+            raise StorageUnavailable
+        try:
+            with (self._reading if reads else self.engine).begin() as connection:
+                yield connection
+                is_through = True
+        except (DBAPIError, PoolTimeout) as error:
+            if isinstance(error, _OUR_OWN_FAULTS):
+                raise
+            log.warning("The database cannot be asked: %s", type(error).__name__)
+            if time.monotonic() - started > HUNG_SECONDS:
+                self._hung_until = time.monotonic() + HUNG_SECONDS
+            raise (Undecided if is_through else StorageUnavailable) from error
+
+    @contextmanager
+    def transaction(self, *, reads: bool = False) -> Iterator[Session]:
+        """The same with objects, which cost a millisecond more: for what no call waits for."""
+        with self.connection(reads=reads) as connection, Session(connection, expire_on_commit=False) as session:
+            yield session
+            session.flush()
+
+    def check_schema(self) -> None:
+        """Raises `SchemaOutdated` with one line that says how to mend it."""
+        expected = ScriptDirectory(str(MIGRATIONS)).get_current_head()
+        try:
+            with self._reading.connect() as connection:
+                found = MigrationContext.configure(connection).get_current_revision()
+        except SQLAlchemyError as error:
+            raise SchemaOutdated(
+                f"The gateway cannot start: no answer from DATABASE_URL ({type(error).__name__})."
+            ) from None
+        if found != expected:
+            raise SchemaOutdated(
+                "The gateway cannot start: the database's schema is "
+                f"{'missing' if found is None else 'of another version'}. Run: flask --app wsgi db upgrade"
+            )
+
+
+def alembic_config(engine: Engine) -> Config:
+    """For alembic's commands on this database."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["engine"] = engine
+    return config

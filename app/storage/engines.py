@@ -1,0 +1,66 @@
+"""Owns the engine for each of the two kinds of database: how it is reached, and how long it is waited for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+from psycopg.errors import OperationalError
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+
+POOL_SIZE = 5  # transactions are short, and none is open while MiniMax draws
+POOL_SECONDS = 10  # for one of them: a thousand calls may come, and end, at once
+SECONDS = 5  # for a new connection, for each statement, and for SQLite's lock
+READS = "reads"  # the execution option of a transaction that writes nothing
+
+
+def create(url: str) -> Engine:
+    """Connects to nothing yet, so that the processes that are forked later have no connection in common."""
+    parsed = _with_driver(make_url(url))
+    return _sqlite(parsed) if parsed.get_backend_name() == "sqlite" else _postgresql(parsed)
+
+
+def _with_driver(url: URL) -> URL:
+    # Platforms give postgres:// and postgresql://, for which SQLAlchemy would take psycopg 2.
+    return url.set(drivername="postgresql+psycopg") if url.drivername in ("postgres", "postgresql") else url
+
+
+def _sqlite(url: URL) -> Engine:
+    engine = create_engine(url, pool_size=POOL_SIZE, max_overflow=0, pool_timeout=POOL_SECONDS)
+    event.listen(engine, "connect", _set_up_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _set_up_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # SQLAlchemy's own BEGIN instead of the driver's late one
+    for pragma in (f"busy_timeout={SECONDS * 1000}", "journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A transaction that reads first and writes later fails where two meet, without waiting: it says so at once.
+    reads = connection.get_execution_options().get(READS, False)
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+
+def _postgresql(url: URL) -> Engine:
+    engine = create_engine(url, pool_size=POOL_SIZE, max_overflow=0, pool_timeout=POOL_SECONDS, pool_pre_ping=True)
+    event.listen(engine, "do_connect", _connect_postgresql)
+    return engine
+
+
+def _connect_postgresql(_dialect: Any, _record: Any, args: Any, options: Any) -> Any:
+    return _ImpatientConnection.connect(*args, connect_timeout=SECONDS, **options)
+
+
+class _ImpatientConnection(psycopg.Connection[Any]):
+    """Gives a server up that has stopped answering: the kernel, and so psycopg, would wait for it for ever."""
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        try:
+            return super().wait(gen, interval, SECONDS if timeout is None else timeout)
+        except OperationalError:
+            if self.info.transaction_status == psycopg.pq.TransactionStatus.ACTIVE:  # nobody knows where it stands
+                self.pgconn.finish()
+            raise

@@ -1,0 +1,102 @@
+"""Owns how one call is paid for: the ledger's words put around the call."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+
+from app.accounts.caller import Caller
+from app.accounts.receipt import Receipt
+from app.errors import InsufficientBalance, StorageUnavailable
+from app.image_request import ImageRequest
+from app.minimax.answer import Answer
+from app.minimax.errors import MinimaxError
+from app.storage.database import Undecided
+from app.storage.journal import Journal
+from app.storage.ledger import Ledger, Outcome, Settlement
+from app.storage.owner import this_process
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class StoredCharge:
+    answer: Answer | None = None
+
+    def settle(self, answer: Answer) -> None:
+        self.answer = answer
+
+
+class StoredTill:
+    def __init__(self, ledger: Ledger, journal: Journal, prices: Mapping[str, int]) -> None:
+        """`prices` are micro-units a picture, by the model's id."""
+        self._ledger = ledger
+        self._journal = journal
+        self._prices = prices
+
+    @contextmanager
+    def open(self, caller: Caller, request: ImageRequest, request_id: str, receipt: Receipt) -> Iterator[StoredCharge]:
+        """See `app.accounts.till.Till`."""
+        if caller.key_id is None:
+            raise ValueError("only a stored key has an account")
+        price = self._prices[request.model.id]
+        settlement = Settlement(uuid.uuid4().hex, "unknown")  # whatever else happens, MiniMax may have drawn
+        self._reserve(settlement.reservation_id, caller.key_id, request, price, request_id, receipt)
+        charge = StoredCharge()
+        try:
+            yield charge
+            settlement = _settled(settlement, charge.answer)
+        except MinimaxError as error:
+            outcome: Outcome = "unknown" if error.may_have_drawn else "release"
+            settlement = replace(settlement, outcome=outcome, trace_id=error.trace_id)
+            raise
+        finally:
+            self._end(settlement, request.n, price, receipt)
+
+    def _reserve(
+        self, reservation_id: str, key_id: int, request: ImageRequest, price: int, request_id: str, receipt: Receipt
+    ) -> None:
+        receipt.charged = 0
+        try:
+            receipt.balance = self._ledger.reserve(
+                reservation_id,
+                key_id,
+                pictures=request.n,
+                price=price,
+                request_id=request_id,
+                owner=this_process(),
+            )
+        except InsufficientBalance as error:
+            receipt.balance = error.balance
+            raise
+        except Undecided:  # it may be reserved after all, and nothing will be sent
+            self._keep(Settlement(reservation_id, "release"))
+            raise
+
+    def _end(self, settlement: Settlement, pictures: int, price: int, receipt: Receipt) -> None:
+        """Whatever happens here, the caller gets the pictures."""
+        try:
+            receipt.charged, receipt.balance = self._ledger.end(settlement)
+        except StorageUnavailable:
+            pass
+        except Exception:
+            log.exception("A call could not be settled: %s", settlement.reservation_id)
+        else:
+            return
+        self._keep(settlement)
+        receipt.charged, receipt.balance = min(settlement.delivered, pictures) * price, None
+
+    def _keep(self, settlement: Settlement) -> None:
+        try:
+            self._journal.add("end", settlement.reservation_id, asdict(settlement))
+        except OSError:  # the sweep makes it unknown, some time
+            log.critical("A settlement is lost: the journal cannot be written", extra=asdict(settlement))
+
+
+def _settled(settlement: Settlement, answer: Answer | None) -> Settlement:
+    if answer is None:
+        return replace(settlement, outcome="release")
+    return replace(settlement, outcome="settle", delivered=len(answer.images), trace_id=answer.trace_id)

@@ -1,0 +1,69 @@
+"""Owns usage: one row a request, and its totals by day and model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from app.storage.database import Database
+from app.storage.tables import USAGE, Usage, now, utc_day, within
+
+
+@dataclass(frozen=True)
+class Total:
+    """`day` is in UTC; `charged` in micro-units."""
+
+    day: str
+    model: str | None
+    requests: int
+    asked: int
+    delivered: int
+    charged: int
+
+
+class UsageStore:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        insert = sqlite.insert if database.engine.dialect.name == "sqlite" else postgresql.insert
+        self._add = insert(USAGE).on_conflict_do_nothing()
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """`row` has a column's value by its name; with the same `id` a second time, nothing happens."""
+        columns = dict(row) | {"created_at": datetime.fromisoformat(row["created_at"])}
+        with self._database.connection() as connection:
+            if connection.dialect.name == "postgresql":
+                # A server that crashes may lose the last half second of usage, never of the ledger; waiting for
+                # its disk here would be a third of what all of an account's bookkeeping costs a call.
+                connection.exec_driver_sql("SET LOCAL synchronous_commit TO OFF")
+            connection.execute(self._add, columns)
+
+    def rows(self, key_id: int, first: date, last: date) -> Sequence[Usage]:
+        with self._database.transaction(reads=True) as session:
+            return session.scalars(
+                select(Usage)
+                .where(Usage.key_id == key_id, *within(Usage.created_at, first, last))
+                .order_by(Usage.created_at)
+            ).all()
+
+    def totals(self, key_id: int, first: date, last: date) -> list[Total]:
+        """By day and model, from `first` to `last` inclusive."""
+        day = utc_day(Usage.created_at)
+        columns = (func.count(), func.sum(Usage.asked), func.sum(Usage.delivered), func.sum(Usage.charged))
+        with self._database.transaction(reads=True) as session:
+            rows = session.execute(
+                select(day, Usage.model, *columns)
+                .where(Usage.key_id == key_id, *within(Usage.created_at, first, last))
+                .group_by(day, Usage.model)
+                .order_by(day, Usage.model.nulls_last())
+            ).all()
+        return [Total(str(row[0]), row[1], *(int(value) for value in row[2:])) for row in rows]
+
+    def remove_older_than(self, days: int) -> int:
+        """How many rows were removed. The ledger keeps all of its."""
+        with self._database.connection() as connection:
+            return connection.execute(delete(USAGE).where(USAGE.c.created_at < now() - timedelta(days=days))).rowcount

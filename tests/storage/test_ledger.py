@@ -1,0 +1,317 @@
+"""Money is reserved, settled and given back exactly once, and the balance is always the sum of the entries."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select, text
+from sqlalchemy.exc import IntegrityError
+
+from app.errors import InsufficientBalance
+from app.storage.database import Database
+from app.storage.keys import KeyStore
+from app.storage.ledger import MAX_BALANCE, Ledger, Outcome, Settlement
+from app.storage.tables import Entry, Reservation, now
+from tests.storage.conftest import PRICE, MakeKey
+
+Line = tuple[str, int, int]  # kind, amount, charged
+
+
+def reserve(ledger: Ledger, key_id: int, pictures: int = 1, *, price: int = PRICE, owner: str = "somebody") -> str:
+    reservation_id = uuid.uuid4().hex
+    ledger.reserve(reservation_id, key_id, pictures=pictures, price=price, request_id="a-request", owner=owner)
+    return reservation_id
+
+
+def lines(database: Database, key_id: int) -> list[Line]:
+    with database.transaction(reads=True) as session:
+        entries = session.scalars(select(Entry).where(Entry.key_id == key_id).order_by(Entry.id)).all()
+    return [(entry.kind, entry.amount, entry.charged) for entry in entries]
+
+
+def balance(database: Database, key_id: int) -> int | None:
+    return KeyStore(database).by_id(key_id).balance
+
+
+@pytest.mark.parametrize(
+    ("settlement", "left", "line"),
+    [
+        (("settle", 3), 1000 - 300, ("settle", 0, 300)),
+        (("settle", 1), 1000 - 100, ("settle", 200, 100)),
+        (("settle", 0), 1000, ("settle", 300, 0)),
+        (("settle", 9), 1000 - 300, ("settle", 0, 300)),  # more than was asked for is not what was agreed
+        (("release", 0), 1000, ("release", 300, 0)),
+        (("unknown", 0), 1000, ("unknown", 300, 0)),
+    ],
+)
+def test_what_was_delivered_is_charged_and_the_rest_given_back(
+    database: Database, ledger: Ledger, make_key: MakeKey, settlement: tuple[Outcome, int], left: int, line: Line
+) -> None:
+    key_id = make_key(1000)
+    reservation_id = reserve(ledger, key_id, 3)
+    assert balance(database, key_id) == 700
+    outcome, delivered = settlement
+    assert ledger.end(Settlement(reservation_id, outcome, delivered, "trace")) == (line[2], left)
+    assert balance(database, key_id) == left
+    assert lines(database, key_id) == [("credit", 1000, 0), ("reserve", -300, 0), line]
+    assert ledger.check() == []
+    with database.transaction(reads=True) as session:
+        last = session.scalars(select(Entry).order_by(Entry.id.desc())).first()
+    assert last is not None
+    assert (last.request_id, last.reservation_id, last.trace_id) == ("a-request", reservation_id, "trace")
+
+
+@pytest.mark.parametrize("first", ["settle", "release", "unknown"])
+@pytest.mark.parametrize("second", ["settle", "release", "unknown"])
+def test_a_reservation_ends_once(
+    database: Database, ledger: Ledger, make_key: MakeKey, first: Outcome, second: Outcome
+) -> None:
+    key_id = make_key(100)
+    reservation_id = reserve(ledger, key_id)
+    ledger.end(Settlement(reservation_id, first, 1))
+    before = lines(database, key_id)
+    if (first, second) == ("unknown", "settle"):
+        return  # the one exception: see below
+    assert ledger.end(Settlement(reservation_id, second, 1)) == (0, None)
+    assert lines(database, key_id) == before
+    assert ledger.check() == []
+
+
+def test_a_reservation_that_nobody_made_is_ended_without_a_word(ledger: Ledger) -> None:
+    assert ledger.end(Settlement("nobody's", "settle", 1)) == (0, None)
+
+
+def test_a_settlement_that_comes_after_the_sweep_is_charged_then_and_once(
+    database: Database, ledger: Ledger, make_key: MakeKey
+) -> None:
+    """A journal that was away for longer than the sweep waits: the pictures were delivered all the same."""
+    key_id = make_key(500)
+    reservation_id = reserve(ledger, key_id, 3)
+    assert ledger.sweep(before=now()) == 1
+    late = Settlement(reservation_id, "settle", 2)
+    assert ledger.end(late) == (200, 300)
+    assert ledger.end(late) == (0, None)
+    assert lines(database, key_id)[2:] == [("unknown", 300, 0), ("settle", -200, 200)]
+    assert ledger.check() == []
+
+
+def test_such_a_one_overdraws_nobody(database: Database, ledger: Ledger, make_key: MakeKey) -> None:
+    key_id = make_key(300)
+    reservation_id = reserve(ledger, key_id, 3)
+    ledger.sweep(before=now())
+    ledger.end(Settlement(reserve(ledger, key_id, 2), "settle", 2))
+    assert ledger.end(Settlement(reservation_id, "settle", 3)) == (0, 100)
+    assert balance(database, key_id) == 100
+    assert ledger.check() == []
+
+
+def test_a_key_without_a_balance_is_not_limited(database: Database, ledger: Ledger, make_key: MakeKey) -> None:
+    key_id = make_key(None)
+    assert ledger.end(Settlement(reserve(ledger, key_id, 9, price=10**15), "settle", 9)) == (9 * 10**15, None)
+    assert lines(database, key_id) == [("reserve", 0, 0), ("settle", 0, 9 * 10**15)]
+    assert balance(database, key_id) is None
+    assert ledger.check() == []
+
+
+@pytest.mark.parametrize("outcome", ["settle", "release", "unknown"])
+def test_a_key_that_gets_a_balance_meanwhile_pays_for_what_comes_after(
+    database: Database, ledger: Ledger, make_key: MakeKey, outcome: Outcome
+) -> None:
+    key_id = make_key(None)
+    reservation_id = reserve(ledger, key_id)
+    assert ledger.credit(key_id, 250) == 250
+    ledger.end(Settlement(reservation_id, outcome, 1))
+    assert balance(database, key_id) == 250
+    assert ledger.check() == []
+
+
+def test_too_small_a_balance_is_refused_and_nothing_is_written(
+    database: Database, ledger: Ledger, make_key: MakeKey
+) -> None:
+    key_id = make_key(299)
+    with pytest.raises(InsufficientBalance, match="is 299 micro-units and the call costs 300"):
+        reserve(ledger, key_id, 3)
+    reserve(ledger, key_id, 2)
+    with pytest.raises(InsufficientBalance, match="is 99 micro-units and the call costs 100"):
+        reserve(ledger, key_id)
+    assert lines(database, key_id) == [("credit", 299, 0), ("reserve", -200, 0)]
+
+
+def test_a_picture_may_cost_nothing(ledger: Ledger, make_key: MakeKey) -> None:
+    key_id = make_key(0)
+    assert ledger.end(Settlement(reserve(ledger, key_id, 9, price=0), "settle", 9)) == (0, 0)
+
+
+# Credits
+
+
+def test_a_credit_adds_up(database: Database, ledger: Ledger, make_key: MakeKey) -> None:
+    key_id = make_key(0)
+    assert [ledger.credit(key_id, amount) for amount in (50, 25, -75, 0)] == [50, 75, 0, 0]
+    assert lines(database, key_id) == [("credit", amount, 0) for amount in (0, 50, 25, -75, 0)]
+    assert ledger.check() == []
+
+
+@pytest.mark.parametrize("balance_before", [10, None])
+def test_no_credit_makes_a_balance_negative(
+    database: Database, ledger: Ledger, make_key: MakeKey, balance_before: int | None
+) -> None:
+    key_id = make_key(balance_before)
+    before = lines(database, key_id)
+    with pytest.raises(IntegrityError):
+        ledger.credit(key_id, -11)
+    assert balance(database, key_id) == balance_before
+    assert lines(database, key_id) == before
+
+
+@pytest.mark.parametrize("amount", [MAX_BALANCE, MAX_BALANCE + 1, 10**30, -(10**30)])
+def test_no_credit_goes_beyond_what_is_counted_exactly(
+    database: Database, ledger: Ledger, make_key: MakeKey, amount: int
+) -> None:
+    key_id = make_key(1)
+    with pytest.raises(ValueError, match=str(MAX_BALANCE)):
+        ledger.credit(key_id, amount)
+    assert balance(database, key_id) == 1
+    assert ledger.credit(key_id, MAX_BALANCE - 1) == MAX_BALANCE
+    assert ledger.check() == []
+
+
+def test_the_database_itself_refuses_a_negative_balance(database: Database, make_key: MakeKey) -> None:
+    make_key(10)
+    with pytest.raises(IntegrityError), database.connection() as connection:
+        connection.execute(text("UPDATE api_keys SET balance = -1"))
+
+
+def test_nobody_is_credited_who_is_not_there(ledger: Ledger) -> None:
+    with pytest.raises(IntegrityError):
+        ledger.credit(4711, 10)
+
+
+# Checking
+
+
+def test_a_balance_that_is_not_the_sum_of_its_entries_is_found(
+    database: Database, ledger: Ledger, make_key: MakeKey
+) -> None:
+    key_id, unlimited = make_key(10), make_key(None, "unlimited")
+    make_key(10, "another")
+    with database.connection() as connection:
+        connection.execute(text("UPDATE api_keys SET balance = 11 WHERE id = :id"), {"id": key_id})
+        connection.execute(text("UPDATE ledger SET key_id = :to WHERE key_id = :id"), {"to": unlimited, "id": key_id})
+    assert sorted((m.key_id, m.balance, m.entries) for m in ledger.check()) == [(key_id, 11, 0), (unlimited, 0, 10)]
+
+
+def test_entries_are_listed_by_day_key_and_kind(ledger: Ledger, make_key: MakeKey) -> None:
+    key_id, other = make_key(100), make_key(7, "other")
+    reserve(ledger, key_id)
+    today = now().date()
+
+    def listed(**chosen: Any) -> list[tuple[int, str]]:
+        found = ledger.entries(today - timedelta(days=1), today + timedelta(days=1), **chosen)
+        return [(entry.key_id, entry.kind) for entry in found]
+
+    assert listed() == [(key_id, "credit"), (other, "credit"), (key_id, "reserve")]
+    assert listed(key_id=other) == [(other, "credit")]
+    assert listed(kind="reserve") == [(key_id, "reserve")]
+    assert ledger.entries(today - timedelta(days=9), today - timedelta(days=2)) == []
+
+
+# Sweeping
+
+
+def test_the_sweep_ends_what_is_old_and_what_nobody_owns_any_more(
+    database: Database, ledger: Ledger, make_key: MakeKey
+) -> None:
+    key_id = make_key(1000)
+    old = reserve(ledger, key_id, owner="alive")
+    moment = now()
+    gone = reserve(ledger, key_id, owner="gone")
+    open_still = reserve(ledger, key_id, owner="alive")
+    ended = reserve(ledger, key_id, owner="gone")
+    ledger.end(Settlement(ended, "settle", 1))
+    assert sorted(ledger.open_owners()) == ["alive", "gone"]
+    assert ledger.sweep(before=moment, owners=["gone"]) == 2
+    assert ledger.sweep(before=moment, owners=["gone"]) == 0
+    with database.transaction(reads=True) as session:
+        states = {row.id: row.state for row in session.scalars(select(Reservation))}
+    assert states == {old: "unknown", gone: "unknown", open_still: "open", ended: "settle"}
+    assert balance(database, key_id) == 1000 - 200
+    assert ledger.check() == []
+
+
+# All at once
+
+
+def at_once(count: int, act: Callable[[int], object]) -> list[object]:
+    """What `act` returned or raised, for each of 0 to `count`; all begin together."""
+    barrier = threading.Barrier(min(count, 16))
+
+    def run(number: int) -> object:
+        if number < barrier.parties:
+            barrier.wait()
+        try:
+            return act(number)
+        except InsufficientBalance as error:
+            return error
+
+    with ThreadPoolExecutor(barrier.parties) as pool:
+        return list(pool.map(run, range(count)))
+
+
+def test_calls_at_once_never_overdraw(database: Database, ledger: Ledger, make_key: MakeKey) -> None:
+    key_id = make_key(50 * PRICE)
+    found = at_once(200, lambda _: reserve(ledger, key_id))
+    assert sum(isinstance(one, str) for one in found) == 50
+    assert sum(isinstance(one, InsufficientBalance) for one in found) == 150
+    assert balance(database, key_id) == 0
+    assert ledger.check() == []
+
+
+def test_who_ends_a_reservation_at_once_ends_it_once(database: Database, ledger: Ledger, make_key: MakeKey) -> None:
+    key_id = make_key(100 * PRICE)
+    reservations = [reserve(ledger, key_id) for _ in range(20)]
+    outcomes: list[Outcome] = ["settle", "release", "settle", "release"]
+
+    def end(number: int) -> object:
+        return ledger.end(Settlement(reservations[number % 20], outcomes[number // 20], 1))
+
+    at_once(80, end)
+    kinds = [kind for kind, _, _ in lines(database, key_id)]
+    assert len(kinds) == 1 + 20 + 20
+    assert balance(database, key_id) == 100 * PRICE - kinds.count("settle") * PRICE
+    assert ledger.check() == []
+
+
+def test_two_machines_that_sweep_at_once_end_each_reservation_once(
+    database: Database, ledger: Ledger, make_key: MakeKey
+) -> None:
+    key_id = make_key(100 * PRICE)
+    for _ in range(20):
+        reserve(ledger, key_id)
+    swept = at_once(4, lambda _: ledger.sweep(before=now()))
+    assert sum(count for count in swept if isinstance(count, int)) == 20
+    assert balance(database, key_id) == 100 * PRICE
+    assert len(lines(database, key_id)) == 1 + 20 + 20
+
+
+def test_everything_at_once_on_one_key_locks_nobody_out(database: Database, ledger: Ledger, make_key: MakeKey) -> None:
+    """Reserving, ending, crediting and sweeping take their locks in one order."""
+    key_id = make_key(1000 * PRICE)
+
+    def act(number: int) -> object:
+        if number % 5 == 0:
+            return ledger.credit(key_id, 1)
+        if number % 7 == 0:
+            return ledger.sweep(before=now(), owners=["gone"])
+        return ledger.end(Settlement(reserve(ledger, key_id, owner="gone"), "settle", 1))
+
+    at_once(200, act)
+    ledger.sweep(before=now())
+    assert ledger.open_owners() == []
+    assert ledger.check() == []

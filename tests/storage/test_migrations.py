@@ -1,0 +1,130 @@
+"""The schema: up, down and up again with data in it, never apart from the tables, and checked at the start."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import inspect, text
+
+from app.storage.database import Database, SchemaOutdated, alembic_config
+from app.storage.keys import KeyStore
+from app.storage.ledger import Ledger, Settlement
+from app.storage.tables import Base
+from app.storage.usage import UsageStore
+from tests.storage.test_journal import usage_row
+from tests.support.databases import Bed
+from tests.support.processes import HOST, ROOT, environment, free_port
+
+
+class Schema:
+    def __init__(self, url: str) -> None:
+        self.database = Database(url)
+        self.config: Config = alembic_config(self.database.engine)
+
+    def fill(self) -> None:
+        """A row in every table."""
+        keys, ledger = KeyStore(self.database), Ledger(self.database)
+        keys.create("key", balance=100)
+        key_id, reservation_id = keys.get("key").id, uuid.uuid4().hex
+        ledger.reserve(reservation_id, key_id, pictures=1, price=10, request_id="r", owner="o")
+        ledger.end(Settlement(reservation_id, "settle", 1))
+        UsageStore(self.database).add(usage_row(key_id))
+        assert all(self.counts().values())
+
+    def counts(self) -> dict[str, Any]:
+        with self.database.connection(reads=True) as connection:
+            tables = [name for name in inspect(connection).get_table_names() if name != "alembic_version"]
+            return {name: connection.scalar(text(f"SELECT count(*) FROM {name}")) for name in tables}
+
+
+def test_up_down_and_up_with_data_in_it(empty_bed: Bed) -> None:
+    """Step by step, so that each migration meets the data of all before it."""
+    schema = Schema(empty_bed.url)
+    command.upgrade(schema.config, "head")
+    assert set(schema.counts()) == set(Base.metadata.tables)
+    for _ in range(2):
+        schema.fill()
+        for _ in ScriptDirectory.from_config(schema.config).walk_revisions():
+            command.downgrade(schema.config, "-1")
+        assert schema.counts() == {}
+        for _ in ScriptDirectory.from_config(schema.config).walk_revisions():
+            command.upgrade(schema.config, "+1")
+        schema.database.check_schema()
+    schema.database.engine.dispose()
+
+
+def test_upgrading_again_changes_nothing(bed: Bed) -> None:
+    schema = Schema(bed.url)
+    schema.fill()
+    before = schema.counts()
+    command.upgrade(schema.config, "head")
+    assert schema.counts() == before
+    schema.database.engine.dispose()
+
+
+def test_schema_and_tables_have_not_drifted_apart(bed: Bed) -> None:
+    """Raises where alembic would have something to write."""
+    schema = Schema(bed.url)
+    command.check(schema.config)
+    schema.database.engine.dispose()
+
+
+def make_outdated(url: str) -> None:
+    schema = Schema(url)
+    with schema.database.connection() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = 'of another time'"))
+    schema.database.engine.dispose()
+
+
+@pytest.mark.parametrize("state", ["missing", "of another version"])
+def test_the_wrong_schema_is_told_with_its_remedy(empty_bed: Bed, state: str) -> None:
+    if state != "missing":
+        schema = Schema(empty_bed.url)
+        command.upgrade(schema.config, "head")
+        schema.database.engine.dispose()
+        make_outdated(empty_bed.url)
+    database = Database(empty_bed.url)
+    with pytest.raises(SchemaOutdated, match=f"schema is {state}. Run: flask --app wsgi db upgrade"):
+        database.check_schema()
+    database.engine.dispose()
+    ended = start_gunicorn(empty_bed.url)
+    assert ended.returncode == 1
+    first, line = ended.stdout.splitlines()
+    assert "Starting gunicorn" in first
+    assert line == (f"The gateway cannot start: the database's schema is {state}. Run: flask --app wsgi db upgrade")
+
+
+def test_no_database_is_told_without_its_password(tmp_path: Path) -> None:
+    ended = start_gunicorn(f"postgresql://user:hunter2@{HOST}:{free_port()}/amux")
+    assert ended.returncode == 1
+    assert "no answer from DATABASE_URL" in ended.stdout
+    assert "hunter2" not in ended.stdout
+    assert "Traceback" not in ended.stdout
+
+
+def start_gunicorn(url: str) -> subprocess.CompletedProcess[str]:
+    """Which is to end by itself."""
+    return subprocess.run(
+        [Path(sys.executable).with_name("gunicorn"), "wsgi:app"],
+        cwd=ROOT,
+        env=environment(
+            DATABASE_URL=url,
+            AMUX_PRICES="MiniMax-Image-01=1",
+            MINIMAX_API_KEY="key",
+            HOST=HOST,
+            PORT=str(free_port()),
+        ),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+        check=False,
+    )
