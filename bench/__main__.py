@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench import scenarios
+from bench.databases import databases
 from bench.load import Load, WrongAnswerError
 from bench.material import write_material, write_requests
 from bench.scenarios import Figures, Scenario
@@ -26,10 +27,10 @@ DEFAULT = "nginx,ours,litellm,portkey"
 def main() -> None:
     options = read_options()
     begin = time.monotonic()
-    with run_folder(options.keep) as folder:
+    with run_folder(options.keep) as folder, contextlib.ExitStack() as stack:
         write_material(folder)
         stub = stub_gateway(folder, build("stub", folder))
-        chosen = [gateway for gateway in gateways(folder, stub) if gateway.name in options.only]
+        chosen = gateways(options.only, folder, stub, stack.enter_context(databases(options.only, folder)))
         for gateway in (stub, *chosen):
             write_requests(folder, gateway)
         load = Load(folder, stub, build("load", folder))
@@ -42,7 +43,9 @@ def main() -> None:
 
 def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("--only", default=DEFAULT, help=f"default {DEFAULT}; there is ours-gevent too")
+    parser.add_argument(
+        "--only", default=DEFAULT, help=f"default {DEFAULT}; there are ours-gevent, ours-sqlite and ours-postgresql too"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--keep", action="store_true", help="keep the logs")
     options = parser.parse_args()

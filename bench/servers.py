@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import random
 import shutil
@@ -48,8 +49,18 @@ class Running:
     pid: int
 
 
-def gateways(folder: Path, stub: Gateway) -> list[Gateway]:
-    return [_nginx(folder, stub), _ours(stub), _ours_gevent(stub), _litellm(folder, stub), _portkey(stub)]
+def gateways(names: list[str], folder: Path, stub: Gateway, databases: Mapping[str, str]) -> list[Gateway]:
+    """Those of `names`, in their order. `databases` has the URL for each gateway of ours that keeps accounts."""
+    makers = {
+        "nginx": lambda: _nginx(folder, stub),
+        "ours": lambda: _ours(stub),
+        "ours-gevent": lambda: _ours_gevent(stub),
+        "litellm": lambda: _litellm(folder, stub),
+        "portkey": lambda: _portkey(stub),
+    }
+    return [
+        _ours_stored(name, folder, stub, databases[name]) if name in databases else makers[name]() for name in names
+    ]
 
 
 def stub_gateway(folder: Path, program: Path) -> Gateway:
@@ -79,6 +90,23 @@ def _ours(stub: Gateway) -> Gateway:
     headers = {"Authorization": "Bearer caller-key"}
     command = (str(_BIN / "gunicorn"), "wsgi:app")
     return Gateway("ours", port, command, "MiniMax-Image-01", headers, variables, ready="/readyz")
+
+
+def _ours_stored(name: str, folder: Path, stub: Gateway, url: str) -> Gateway:
+    """Ours with keys, balances and usage in the database at `url`, and a key that pays for each picture."""
+    ours = _ours(stub)
+    chosen = {"DATABASE_URL": url, "AMUX_PRICES": "MiniMax-Image-01=1", "AMUX_JOURNAL_FOLDER": str(folder / "journal")}
+    variables = {key: value for key, value in ours.environment.items() if key != "AMUX_API_KEYS"} | chosen
+    _flask(variables, "db", "upgrade")
+    key = json.loads(_flask(variables, "keys", "create", "--name", "bench", "--balance", str(10**12), "--json"))
+    headers = {"Authorization": f"Bearer {key['api_key']}"}
+    return Gateway(name, ours.port, ours.command, ours.model, headers, variables, ours.ready)
+
+
+def _flask(variables: Mapping[str, str], *arguments: str) -> str:
+    command = [str(_BIN / "flask"), "--app", "wsgi", *arguments]
+    environment = {**os.environ, **variables}
+    return subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def _ours_gevent(stub: Gateway) -> Gateway:

@@ -7,6 +7,7 @@ import secrets
 import shlex
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -26,7 +27,7 @@ _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a prox
 
 READY = """
 The gateway is ready at {base_url}; {upstream} draws. Ctrl-C stops it.
-
+{keys}
 Text to image:
   curl {base_url}/v1/images/generations \\
     -H {authorization} -H "Content-Type: application/json" \\
@@ -38,9 +39,16 @@ Image to image:
     -F model=MiniMax-Image-01 -F "prompt=The same face, on a harbour wall" -F {image}
 
 Python (pip install openai):
-  from openai import OpenAI
-  client = OpenAI(base_url="{base_url}/v1", api_key={key!r})
+  {imports}from openai import OpenAI
+  client = OpenAI(base_url="{base_url}/v1", api_key={key})
   print(client.images.generate(model="MiniMax-Image-01", prompt="A lighthouse at dusk").data[0].url)
+"""
+
+
+KEYS = """
+Keys are in the database. This makes one, in a shell with the same DATABASE_URL:
+  AMUX_API_KEY=$(cd {root} && {flask} --app wsgi keys create --name NAME)
+  export AMUX_API_KEY
 """
 
 
@@ -59,7 +67,7 @@ def main() -> int:
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
     environment.setdefault("HOST", HOST)
     environment["PORT"] = str(check_port(environment.get("PORT", "8000")))
-    if not environment.get("AMUX_API_KEYS"):
+    if not (environment.get("AMUX_API_KEYS") or environment.get("DATABASE_URL")):
         environment["AMUX_API_KEYS"] = f"amux-{secrets.token_urlsafe(32)}"
     names = ["web"]
     if not environment.get("MINIMAX_API_KEY"):
@@ -67,6 +75,8 @@ def main() -> int:
         names.append("sandbox")
 
     commands = parse_procfile((ROOT / "Procfile").read_text()).processes
+    if environment.get("DATABASE_URL") and not upgrade(commands["release"], environment):
+        return 1
     manager = Runner()
     for name in names:
         manager.add_process(name, f"exec {commands[name]}", env=environment, cwd=str(ROOT))
@@ -75,6 +85,11 @@ def main() -> int:
     threading.Thread(target=announce, args=(environment, "sandbox" in names), daemon=True).start()
     manager.loop()
     return 0 if manager.returncode in (0, 130, 143) else 1
+
+
+def upgrade(command: str, environment: dict[str, str]) -> bool:
+    """The database's schema; what is wrong with it, the command says."""
+    return subprocess.run(shlex.split(command), cwd=ROOT, env=environment).returncode == 0
 
 
 def check_port(text: str) -> int:
@@ -111,12 +126,14 @@ def announce(environment: dict[str, str], sandbox: bool) -> None:
         if time.monotonic() > give_up:
             return
         time.sleep(0.1)
-    key = environment["AMUX_API_KEYS"].split(",")[0]
+    key = environment.get("AMUX_API_KEYS", "").split(",")[0]
     text = READY.format(
         base_url=base_url,
         upstream="the built-in sandbox (no MINIMAX_API_KEY is set)" if sandbox else "MiniMax itself, for money,",
-        key=key,
-        authorization=shlex.quote(f"Authorization: Bearer {key}"),
+        keys="" if key else KEYS.format(root=shlex.quote(str(ROOT)), flask=shlex.quote(sys.executable) + " -m flask"),
+        key=repr(key) if key else 'os.environ["AMUX_API_KEY"]',
+        imports="" if key else "import os\n  ",
+        authorization=shlex.quote(f"Authorization: Bearer {key}") if key else '"Authorization: Bearer $AMUX_API_KEY"',
         image=shlex.quote(f'image=@"{ROOT / "examples" / "face.jpg"}"'),  # curl's own quotes: a comma would split it
     )
     print(text, flush=True)

@@ -10,23 +10,30 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
-from app.errors import GatewayFull, StorageFull
+from app.commands.app import create_commands
+from app.config import Settings
+from app.errors import GatewayFull, InsufficientBalance, RateLimited, StorageFull, StorageUnavailable
 from app.minimax.status import STATUS_CODES, WITHOUT_CODE
 from app.services.aspect_ratio import SIZES
 from tests.sdk.test_node_sdk import FOLDER, NODE
-from tests.support.processes import API_KEY, ROOT, Served
+from tests.served.test_run import running
+from tests.support.processes import API_KEY, ROOT, Served, environment
 
 README = (ROOT / "README.md").read_text()
 BASE_URL = "http://127.0.0.1:8000"
+NO_PROXY = {"NO_PROXY": "*", "no_proxy": "*"}  # loopback is asked directly, whatever the machine says
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
-CURLS = [block for block in blocks("sh") if block.startswith("curl")]
+# A walk-through: its blocks are run one after the other, by one shell.
+MONEY = README.split("## Keys, limits and money\n")[1].split("\n## ")[0]
+CURLS = [block for block in blocks("sh", README.replace(MONEY, "")) if block.startswith("curl")]
 
 
 def run(command: list[str], served: Served) -> str:
@@ -49,7 +56,7 @@ def test_every_curl_line_works(block: str, served: Served) -> None:
 
 
 def test_the_curl_lines_were_found() -> None:
-    assert len(CURLS) == README.count("curl http") >= 5
+    assert len(CURLS) == README.replace(MONEY, "").count("curl http") >= 5
 
 
 def test_the_python_example_works(served: Served) -> None:
@@ -90,9 +97,54 @@ def test_the_table_of_the_wires_failures_is_the_codes() -> None:
     told = {
         code.strip("`"): (int(status), retried == "yes") for _, code, status, retried in rows("without MiniMax's code")
     }
-    for ours in (GatewayFull, StorageFull):
+    for ours in (GatewayFull, StorageFull, RateLimited, InsufficientBalance, StorageUnavailable):
         assert told.pop(ours.code) == (ours.http_status, ours.should_retry)
     assert told == {code: (verdict.http_status, verdict.should_retry) for code, verdict in WITHOUT_CODE.items()}
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is missing: apt-get install curl")
+def test_the_walk_through_of_keys_and_money(tmp_path: Path) -> None:
+    """Three are drawn, the fourth is refused and says why, topped up it is drawn, and all of it is in the books."""
+    first, *rest = (
+        block.replace("sqlite:///amux.db", f"sqlite:///{tmp_path}/amux.db") for block in blocks("sh", MONEY)
+    )
+    exports, run_line = first.splitlines()
+    assert run_line == "make run"
+    [chosen] = [dict(pair.split("=", 1) for pair in exports.removeprefix("export ").split())]
+    with running(tmp_path, **chosen, AMUX_JOURNAL_FOLDER=str(tmp_path)) as started:
+        assert "keys create --name" in started.printed
+        lines = "set -e\n" + "".join(rest).replace(BASE_URL, started.url).replace("curl ", "curl -sS ")
+        done = subprocess.run(
+            ["sh", "-c", lines], cwd=ROOT, env=environment(**NO_PROXY), capture_output=True, text=True, timeout=60
+        )
+    assert done.returncode == 0, done.stderr
+    assert re.findall(r"^HTTP/1.1 (\d+)", done.stdout, re.MULTILINE) == ["200", "200", "200", "429", "200"]
+    assert re.findall(r"^x-amux-balance: (\d+)", done.stdout, re.MULTILINE) == ["7000", "3500", "0", "0", "0"]
+    quoted = re.search(r"\*(The\s+balance.*?)\*", MONEY, re.DOTALL)
+    assert quoted is not None
+    assert " ".join(quoted[1].split()) in done.stdout
+    assert "The balance of harbour is 3500." in done.stdout
+    [usage] = [json.loads(line) for line in re.findall(r'\{"object":"usage".*\}', done.stdout)]
+    assert (usage["balance"], usage["limits"]["images_per_minute"]) == (0, 10)
+    assert [(total["requests"], total["delivered"], total["charged"]) for total in usage["data"]] == [(5, 4, 14000)]
+    kinds = re.findall(r"^\S+Z +harbour +(\w+) ", done.stdout, re.MULTILINE)
+    assert kinds == ["credit", *["reserve", "settle"] * 3, "credit", "reserve", "settle"]
+    assert len(re.findall(r"^\S+Z,harbour,", done.stdout, re.MULTILINE)) == 5
+    assert done.stdout.endswith("The ledger adds up.\n")
+
+
+def test_the_table_of_commands_is_the_commands() -> None:
+    told = {
+        " ".join(re.findall(r"^[a-z ]+", name)).strip()
+        for cell, _ in rows("command")
+        for name in re.findall(r"`([a-z][^`]*)`", cell)
+    }
+    ours = {
+        f"{name} {sub}".strip()
+        for name, command in create_commands(Settings((), "")).cli.commands.items()
+        for sub in (command.commands if isinstance(command, click.Group) else [""])
+    }
+    assert told == ours - {"keys usage"}  # the same as `usage`
 
 
 def test_the_table_of_sizes_is_the_codes() -> None:

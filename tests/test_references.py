@@ -361,6 +361,20 @@ def test_a_file_in_the_place_of_a_field_is_refused(
     check_refused(got, upstream, "The same field is given twice.", name)
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("subject_reference", "subject_reference must be an array of objects with type and image_file."),
+        ("images", 'images must be an array of {"image_url": …} objects.'),
+    ],
+)
+@pytest.mark.parametrize("image", [JPEG, b"", b"a" * 100_000])
+def test_a_file_in_the_place_of_a_list_is_refused(
+    client: FlaskClient, upstream: ScriptedServer, name: str, message: str, image: bytes
+) -> None:
+    check_refused(post_form(client, BASE, a_file(image, part=name)), upstream, message, name)
+
+
 def test_any_other_file_is_told_as_ignored(client: FlaskClient, upstream: ScriptedServer) -> None:
     got = post_form(client, BASE, a_file(), a_file(part="picture"), a_file(part="image[face]"))
     assert (got.status_code, got.headers["x-amux-ignored"]) == (200, "image[face], picture")

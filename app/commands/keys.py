@@ -1,0 +1,147 @@
+"""Owns `keys …`: made, listed, changed, topped up, revoked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, TypeVar
+
+import click
+from flask.cli import AppGroup
+from sqlalchemy.exc import IntegrityError
+
+from app.commands.arguments import MOST_MONEY, Expiry, Limit, Models, Money, Name, is_given
+from app.commands.opening import with_storage
+from app.commands.output import Row, Style, print_json, print_row, print_rows, styles
+from app.commands.usage import usage_command
+from app.storage.keys import fingerprint_of
+from app.storage.storage import Storage
+from app.storage.tables import ApiKey, now
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+keys = AppGroup("keys", help="Callers' API keys.")
+keys.add_command(usage_command(click.Argument(["name"])))
+
+COLUMNS = ("name", "prefix", "state", "balance", "requests_per_minute", "images_per_minute", "max_calls", "models")
+
+
+def limits(command: F) -> F:
+    """The options that `create` and `update` share."""
+    for option in (
+        click.option("--expires", "expires_at", type=Expiry(), help="A moment in UTC, or never."),
+        click.option("--max-calls", type=Limit(), help="Calls in flight, or none."),
+        click.option("--ipm", "images_per_minute", type=Limit(), help="Pictures a minute, or none."),
+        click.option("--rpm", "requests_per_minute", type=Limit(), help="Requests a minute, or none."),
+        click.option("--models", type=Models(), help="Names with commas between them, or all."),
+    ):
+        command = option(command)
+    return command
+
+
+@keys.command()
+@click.option("--name", type=Name(longest=200), required=True)
+@limits
+@click.option("--balance", type=Money(least=0), help="In micro-units. Without it, the key is not limited.")
+@styles("json")
+@with_storage
+def create(storage: Storage, /, name: str, balance: int | None, style: Style | None, **limits: Any) -> None:
+    """Makes a key, and prints it: this once."""
+    chosen = limits | {"models": limits["models"] or ""}
+    try:
+        secret = storage.keys.create(name, balance=balance, **chosen)
+    except IntegrityError:
+        raise click.ClickException(f"There is already a key {name}.") from None
+    if style == "json":
+        print_json({"name": name, "api_key": secret})
+    else:
+        click.echo("The key is shown this once:", err=True)
+        click.echo(secret)
+
+
+@keys.command("list")
+@styles("json", "csv")
+@with_storage
+def list_keys(storage: Storage, style: Style | None) -> None:
+    """All keys, also the revoked ones."""
+    print_rows([_row(key) for key in storage.keys.all()], style, COLUMNS)
+
+
+@keys.command()
+@click.argument("name")
+@styles("json")
+@with_storage
+def show(storage: Storage, name: str, style: Style | None) -> None:
+    """One key, by its name or prefix. `caller` is what the log calls it."""
+    print_row(_row(storage.keys.get(name)), style)
+
+
+@keys.command()
+@click.argument("name")
+@limits
+@styles("json")
+@with_storage
+def update(storage: Storage, /, name: str, style: Style | None, **limits: Any) -> None:
+    """Changes what is given. The balance changes by `credit`."""
+    given = {option: value for option, value in limits.items() if is_given(option)}
+    if not given:
+        raise click.ClickException("Nothing to change: see --help.")
+    storage.keys.update(name, **given)
+    print_row(_row(storage.keys.get(name)), style)
+
+
+@keys.command()
+@click.argument("name")
+@with_storage
+def revoke(storage: Storage, name: str) -> None:
+    """Stops a key within 5 seconds, for good."""
+    if storage.keys.get(name).revoked_at is None:
+        storage.keys.revoke(name)
+    click.echo(f"{name} is revoked.")
+
+
+@keys.command(context_settings={"ignore_unknown_options": True})  # a negative amount is none
+@click.argument("name")
+@click.argument("amount", type=Money(least=-MOST_MONEY))
+@click.option("--note", type=Name(longest=128), help="What the ledger says of it.")
+@styles("json")
+@with_storage
+def credit(storage: Storage, name: str, amount: int, note: str | None, style: Style | None) -> None:
+    """Adds AMOUNT micro-units to the balance, or takes them off it. A key that was not limited is from now on."""
+    try:
+        balance = storage.ledger.credit(storage.keys.get(name).id, amount, note=note or "")
+    except IntegrityError:
+        raise click.ClickException("The balance would be below 0.") from None
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None
+    if style == "json":
+        print_json({"name": name, "balance": balance})
+    else:
+        click.echo(f"The balance of {name} is {balance}.")
+
+
+def _row(key: ApiKey) -> Row:
+    return {
+        "name": key.name,
+        "prefix": key.prefix,
+        "caller": fingerprint_of(key),
+        "state": _state(key),
+        "balance": key.balance,
+        "requests_per_minute": key.requests_per_minute,
+        "images_per_minute": key.images_per_minute,
+        "max_calls": key.max_calls,
+        "models": key.models.split(",") if key.models else ["all"],
+        "created_at": key.created_at,
+        "expires_at": key.expires_at,
+        "revoked_at": key.revoked_at,
+    }
+
+
+def _state(key: ApiKey) -> str:
+    if key.revoked_at is not None:
+        return "revoked"
+    return "expired" if _is_over(key.expires_at) else "active"
+
+
+def _is_over(moment: datetime | None) -> bool:
+    return moment is not None and moment <= now()

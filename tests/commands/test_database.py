@@ -1,0 +1,82 @@
+"""`db …`, and what every command says where there is no database that it could use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from app.storage.database import Database
+from app.storage.keys import KeyStore
+from tests.commands.conftest import Operator, operator_of, printed, refusal
+from tests.support.databases import Bed, SqliteBed
+
+COMMANDS = [
+    ("db", "check"),
+    ("keys", "create", "--name", "harbour"),
+    ("keys", "list"),
+    ("keys", "show", "harbour"),
+    ("keys", "update", "harbour", "--rpm", "1"),
+    ("keys", "revoke", "harbour"),
+    ("keys", "credit", "harbour", "1"),
+    ("keys", "usage", "harbour"),
+    ("usage", "--key", "harbour"),
+    ("ledger", "list"),
+    ("ledger", "check"),
+    ("ledger", "sweep"),
+]
+every_command = pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
+
+
+def test_an_upgrade_brings_the_schema_and_a_second_one_leaves_it(empty_bed: Bed, tmp_path: Path) -> None:
+    operator = operator_of(empty_bed.url, tmp_path)
+    for _ in range(2):
+        assert printed(operator("db", "upgrade")) == "The database's schema is up to date.\n"
+        operator("keys", "create", "--name", "harbour")
+    assert printed(operator("db", "check")) == "The database's schema is up to date.\n"
+    database = Database(empty_bed.url)
+    assert [key.name for key in KeyStore(database).all()] == ["harbour"]
+    database.engine.dispose()
+
+
+@every_command
+def test_a_missing_schema_is_one_line_that_says_how_to_mend_it(
+    empty_bed: Bed, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    said = refusal(operator_of(empty_bed.url, tmp_path)(*arguments))
+    assert said == "The database's schema is missing. Run: flask --app wsgi db upgrade"
+
+
+@every_command
+def test_without_a_database_url_it_is_said_that_one_is_needed(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    said = refusal(operator_of(None, tmp_path)(*arguments))
+    assert said == "DATABASE_URL must be set: keys, the ledger and usage are in there."
+
+
+def test_an_upgrade_without_a_database_url_succeeds(tmp_path: Path) -> None:
+    said = printed(operator_of(None, tmp_path)("db", "upgrade"))
+    assert said == "DATABASE_URL is not set: there is no database to upgrade.\n"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite:////nowhere/amux.db",
+        "postgresql://amux:secretly@127.0.0.1:1/amux",
+        "postgresql://amux:secretly@127.0.0.1:port/amux",
+        "postgresql:///amux?host=/nowhere",
+    ],
+)
+@pytest.mark.parametrize("arguments", [("db", "upgrade"), ("keys", "list")], ids=" ".join)
+def test_no_database_there_is_one_line_without_the_password(
+    tmp_path: Path, url: str, arguments: tuple[str, ...]
+) -> None:
+    assert "secretly" not in refusal(operator_of(url, tmp_path)(*arguments))
+
+
+@pytest.mark.parametrize("bed", ["sqlite"], indirect=True)
+def test_a_database_that_fails_in_the_middle_is_one_line(operator: Operator, bed: SqliteBed) -> None:
+    """Somebody else holds the lock: reading goes on, writing does not."""
+    with bed.outage():
+        said = refusal(operator("keys", "create", "--name", "harbour"))
+    assert said == "The database cannot be asked: database is locked"

@@ -1,0 +1,104 @@
+"""`flask --app wsgi …` as it is typed: a process of its own, with the environment that it is given."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.served.test_run import running
+from tests.support.processes import ROOT, environment, procfile_command
+
+
+def flask(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["flask", "--app", "wsgi", *arguments],
+        cwd=ROOT,
+        env=environment(**{"DATABASE_URL": "", "REDIS_URL": ""} | variables),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.fixture
+def url(migrated_sqlite: Path, tmp_path: Path) -> str:
+    path = tmp_path / "amux.db"
+    path.write_bytes(migrated_sqlite.read_bytes())
+    return f"sqlite:///{path}"
+
+
+def test_a_script_reads_json_and_nothing_else(url: str) -> None:
+    """No key of MiniMax's and no price is set, nor needed."""
+    made = flask("keys", "create", "--name", "harbour", "--json", DATABASE_URL=url, LOG_LEVEL="DEBUG")
+    assert (made.returncode, made.stderr) == (0, "")
+    assert json.loads(made.stdout)["name"] == "harbour"
+    again = flask("keys", "create", "--name", "harbour", "--json", DATABASE_URL=url)
+    assert (again.returncode, again.stdout, again.stderr) == (1, "", "Error: There is already a key harbour.\n")
+
+
+def test_without_a_database_url_one_line_says_so() -> None:
+    done = flask("keys", "list")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "Error: DATABASE_URL must be set: keys, the ledger and usage are in there.\n"
+
+
+def test_a_wrong_variable_is_named_without_its_value(url: str) -> None:
+    done = flask("keys", "list", DATABASE_URL="mysql://amux:secretly@host/amux")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "DATABASE_URL: " in done.stderr
+    assert "secretly" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_every_command_is_in_the_help(url: str) -> None:
+    done = flask("--help", DATABASE_URL=url)
+    assert done.returncode == 0
+    for name in ("db", "keys", "ledger", "usage"):
+        assert re.search(rf"^  {name} ", done.stdout, re.MULTILINE)
+
+
+def test_a_platform_s_release_phase_upgrades_or_has_nothing_to_do(tmp_path: Path) -> None:
+    command = shlex.split(procfile_command("release"))
+    for variables in ({"DATABASE_URL": ""}, {"DATABASE_URL": f"sqlite:///{tmp_path}/amux.db"}):
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment(**variables), capture_output=True, text=True, timeout=60
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "amux.db").exists()
+
+
+def test_make_run_with_a_database_says_how_to_make_a_key_and_takes_it(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/amux.db"
+    chosen = {"DATABASE_URL": url, "AMUX_PRICES": "image-01=5", "AMUX_JOURNAL_FOLDER": str(tmp_path)}
+    with running(tmp_path, **chosen) as run:
+        assert "Bearer $AMUX_API_KEY" in run.printed
+        making = run.lines_under("Keys are in the database. This makes one, in a shell with the same DATABASE_URL")
+        asking = f'curl -sS {run.url}/v1/models -H "Authorization: Bearer $AMUX_API_KEY"'
+        variables = {"DATABASE_URL": url, "NO_PROXY": "*", "no_proxy": "*"}
+        done = subprocess.run(
+            ["sh", "-c", f"{making}\n{asking}"],
+            cwd="/",
+            env=environment(**variables),
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    assert json.loads(done.stdout)["data"][0]["id"] == "MiniMax-Image-01"
+
+
+def test_make_run_on_a_database_that_is_not_there_ends_in_one_line(tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["python", "scripts/run.py"],
+        cwd=ROOT,
+        env=environment(DATABASE_URL="sqlite:////nowhere/amux.db", PORT="8999"),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "Error: The database refused: unable to open database file\n"

@@ -1,0 +1,231 @@
+"""`keys …`: what each command does, what it prints, and how it refuses."""
+
+from __future__ import annotations
+
+import csv
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from app.accounts.caller import Caller, fingerprint
+from app.errors import InvalidApiKey
+from app.storage.database import Database
+from app.storage.keys import KeyStore, StoredCallers
+from app.storage.ledger import Ledger
+from tests.commands.conftest import Operator, document, misuse, printed, refusal
+
+
+def caller_of(database: Database, secret: str) -> Caller:
+    return StoredCallers(KeyStore(database)).find(secret)
+
+
+def create(operator: Operator, *arguments: str) -> str:
+    api_key: str = document(operator("keys", "create", "--json", *arguments))["api_key"]
+    return api_key
+
+
+def shown(operator: Operator, name: str) -> dict[str, Any]:
+    row: dict[str, Any] = document(operator("keys", "show", name, "--json"))
+    return row
+
+
+def test_the_secret_is_alone_on_stdout_and_works(operator: Operator, database: Database) -> None:
+    result = operator("keys", "create", "--name", "harbour")
+    assert result.exit_code == 0
+    assert re.fullmatch(r"amux_sk_[\w-]{43}\n", result.stdout)
+    assert result.stderr == "The key is shown this once:\n"
+    assert caller_of(database, result.stdout.strip()).key_id is not None
+
+
+def test_the_secret_is_shown_once_and_stored_nowhere(operator: Operator, database: Database) -> None:
+    secret = create(operator, "--name", "harbour")
+    rest = secret[14:]
+    for arguments in (
+        ("list",),
+        ("list", "--json"),
+        ("list", "--csv"),
+        ("show", "harbour"),
+        ("show", "harbour", "--json"),
+    ):
+        assert rest not in printed(operator("keys", *arguments))
+    [key] = KeyStore(database).all()
+    assert rest not in str(vars(key))
+
+
+def test_what_is_given_is_what_the_caller_may_do(operator: Operator, database: Database) -> None:
+    soon = (datetime.now(UTC) + timedelta(days=1)).replace(microsecond=0)
+    secret = create(
+        operator,
+        *("--name", "Hafen GmbH", "--models", "image-01, IMAGE-01-live,image-01", "--rpm", "60", "--ipm", "10"),
+        *("--max-calls", "3", "--balance", "0", "--expires", soon.isoformat()),
+    )
+    models = ["MiniMax-Image-01", "MiniMax-Image-01-live"]
+    caller = caller_of(database, secret)
+    assert caller == Caller(fingerprint(secret), caller.key_id, frozenset(models), 60, 10, 3)
+    row = shown(operator, "Hafen GmbH")
+    assert datetime.fromisoformat(row.pop("created_at")) <= datetime.now(UTC)
+    assert row == {
+        "name": "Hafen GmbH",
+        "prefix": secret[:14],
+        "caller": fingerprint(secret),
+        "state": "active",
+        "balance": 0,
+        "requests_per_minute": 60,
+        "images_per_minute": 10,
+        "max_calls": 3,
+        "models": models,
+        "expires_at": soon.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "revoked_at": None,
+    }
+    assert shown(operator, secret[:14])["name"] == "Hafen GmbH"
+
+
+def test_what_is_not_given_is_not_limited(operator: Operator, database: Database) -> None:
+    secret = create(operator, "--name", "harbour")
+    caller = caller_of(database, secret)
+    assert caller == Caller(fingerprint(secret), caller.key_id)
+    assert shown(operator, "harbour")["balance"] is None
+    lines = dict(line.split(maxsplit=1) for line in printed(operator("keys", "show", "harbour")).splitlines())
+    assert (lines["balance"], lines["max_calls"], lines["models"]) == ("-", "-", "all")
+
+
+def test_a_name_is_given_once(operator: Operator) -> None:
+    create(operator, "--name", "harbour")
+    assert refusal(operator("keys", "create", "--name", "harbour")) == "There is already a key harbour."
+    assert len(document(operator("keys", "list", "--json"))) == 1
+
+
+BAD = [
+    ("--rpm", "0"),
+    ("--rpm", "1.5"),
+    ("--ipm", "-1"),
+    ("--ipm", "ten"),
+    ("--max-calls", "2147483648"),
+    ("--max-calls", "９"),
+    ("--models", "image-02"),
+    ("--models", "image-01,"),
+    ("--expires", "tomorrow"),
+    ("--expires", "2020-01-31"),
+    ("--expires", "0001-01-01T00:00+23:00"),
+    ("--balance", "-1"),
+    ("--balance", "1e3"),
+    ("--balance", "10.0"),
+    ("--balance", "1000000000000001"),
+    ("--balance", "none"),
+    ("--name", ""),
+    ("--name", " harbour"),
+    ("--name", "a\nb"),
+    ("--name", "a" * 201),
+    ("--name", "amux_sk_abcdef"),
+]
+
+
+@pytest.mark.parametrize("bed", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(("option", "value"), BAD)
+def test_a_bad_value_is_refused_and_named(operator: Operator, option: str, value: str) -> None:
+    name = () if option == "--name" else ("--name", "harbour")
+    assert misuse(operator("keys", "create", *name, option, value)).startswith(f"Invalid value for '{option}': ")
+    assert document(operator("keys", "list", "--json")) == []
+
+
+def test_the_list_has_every_key_in_its_state(operator: Operator, database: Database) -> None:
+    for name in ("harbour", "pass", "snow"):
+        create(operator, "--name", name, "--balance", "5")
+    printed(operator("keys", "revoke", "pass"))
+    KeyStore(database).update("snow", expires_at=datetime.now(UTC))
+    states = {row["name"]: row["state"] for row in document(operator("keys", "list", "--json"))}
+    assert states == {"harbour": "active", "pass": "revoked", "snow": "expired"}
+    rows = list(csv.DictReader(printed(operator("keys", "list", "--csv")).splitlines()))
+    assert [(row["name"], row["state"], row["balance"], row["max_calls"]) for row in rows] == [
+        ("harbour", "active", "5", ""),
+        ("pass", "revoked", "5", ""),
+        ("snow", "expired", "5", ""),
+    ]
+    heading, *lines = printed(operator("keys", "list")).splitlines()
+    assert heading.split() == list(rows[0])
+    assert [line.split()[0] for line in lines] == ["harbour", "pass", "snow"]
+
+
+def test_a_change_leaves_the_rest_and_none_lifts_a_limit(operator: Operator, database: Database) -> None:
+    secret = create(
+        operator, "--name", "harbour", "--rpm", "5", "--ipm", "10", "--models", "image-01", "--expires", "2999-01-31"
+    )
+    row = document(operator("keys", "update", "harbour", "--rpm", "none", "--max-calls", "2", "--json"))
+    assert (row["requests_per_minute"], row["images_per_minute"], row["max_calls"]) == (None, 10, 2)
+    assert (row["models"], row["expires_at"]) == (["MiniMax-Image-01"], "2999-01-31T00:00:00Z")
+    printed(operator("keys", "update", "harbour", "--models", "all", "--expires", "never", "--ipm", "none"))
+    caller = caller_of(database, secret)
+    assert caller == Caller(fingerprint(secret), caller.key_id, max_calls=2)
+    assert shown(operator, "harbour")["expires_at"] is None
+
+
+def test_a_change_of_nothing_is_refused(operator: Operator) -> None:
+    create(operator, "--name", "harbour")
+    assert refusal(operator("keys", "update", "harbour")) == "Nothing to change: see --help."
+    assert misuse(operator("keys", "update", "harbour", "--balance", "5")).startswith("No such option")
+
+
+def test_a_revoked_key_stays_so(operator: Operator, database: Database) -> None:
+    secret = create(operator, "--name", "harbour")
+    assert printed(operator("keys", "revoke", "harbour")) == "harbour is revoked.\n"
+    first = KeyStore(database).get("harbour").revoked_at
+    assert printed(operator("keys", "revoke", secret[:14])).endswith(" is revoked.\n")
+    assert KeyStore(database).get("harbour").revoked_at == first
+    with pytest.raises(InvalidApiKey):
+        caller_of(database, secret)
+
+
+def test_a_credit_adds_or_takes_off_and_says_what_is_left(operator: Operator, database: Database) -> None:
+    create(operator, "--name", "harbour", "--balance", "300")
+    assert printed(operator("keys", "credit", "harbour", "50")) == "The balance of harbour is 350.\n"
+    assert document(operator("keys", "credit", "harbour", "-350", "--note", "trace-1", "--json")) == {
+        "name": "harbour",
+        "balance": 0,
+    }
+    assert refusal(operator("keys", "credit", "harbour", "-1")) == "The balance would be below 0."
+    entries = document(operator("ledger", "list", "--json"))
+    assert [(entry["amount"], entry["request_id"]) for entry in entries] == [
+        (300, "created"),
+        (50, ""),
+        (-350, "trace-1"),
+    ]
+    assert Ledger(database).check() == []
+
+
+def test_a_credit_gives_a_key_its_first_balance(operator: Operator, database: Database) -> None:
+    create(operator, "--name", "harbour")
+    assert printed(operator("keys", "credit", "harbour", "0")) == "The balance of harbour is 0.\n"
+    assert shown(operator, "harbour")["balance"] == 0
+    assert Ledger(database).check() == []
+
+
+def test_a_balance_has_an_end(operator: Operator, database: Database) -> None:
+    create(operator, "--name", "harbour")
+    Ledger(database).credit(KeyStore(database).get("harbour").id, 10**18)
+    assert refusal(operator("keys", "credit", "harbour", "1")).startswith("No balance may be above ")
+
+
+@pytest.mark.parametrize("bed", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("amount", ["1.5", "many", "1e3", "1000000000000001", ""])
+def test_an_amount_is_whole_micro_units(operator: Operator, amount: str) -> None:
+    create(operator, "--name", "harbour")
+    assert misuse(operator("keys", "credit", "harbour", amount)).startswith("Invalid value for 'AMOUNT': ")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("keys", "show", "nobody"),
+        ("keys", "update", "nobody", "--rpm", "1"),
+        ("keys", "revoke", "nobody"),
+        ("keys", "credit", "nobody", "1"),
+        ("keys", "usage", "nobody"),
+        ("usage", "--key", "nobody"),
+        ("ledger", "list", "--key", "nobody"),
+    ],
+    ids=" ".join,
+)
+def test_an_unknown_key_is_one_line(operator: Operator, arguments: tuple[str, ...]) -> None:
+    assert refusal(operator(*arguments)) == "There is no key nobody."

@@ -1,0 +1,118 @@
+"""`ledger …`: read, checked and swept."""
+
+from __future__ import annotations
+
+import csv
+import uuid
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+
+from app.storage.database import Database
+from app.storage.journal import Journal
+from app.storage.keys import KeyStore
+from app.storage.ledger import Ledger, Settlement
+from app.storage.owner import this_process
+from app.storage.tables import LEDGER
+from tests.commands.conftest import Operator, document, printed, refusal
+
+GONE = this_process().rpartition("/")[0] + "/1"  # of the same pid, started at another time
+
+
+@pytest.fixture
+def key_id(database: Database) -> int:
+    keys = KeyStore(database)
+    keys.create("harbour", balance=1000)
+    return keys.get("harbour").id
+
+
+def reserve(database: Database, key_id: int, request_id: str, owner: str = "elsewhere/1/1") -> str:
+    reservation_id = uuid.uuid4().hex
+    Ledger(database).reserve(reservation_id, key_id, pictures=2, price=100, request_id=request_id, owner=owner)
+    return reservation_id
+
+
+def test_every_entry_is_listed_in_its_order(operator: Operator, database: Database, key_id: int) -> None:
+    KeyStore(database).create("pass", balance=7)
+    Ledger(database).end(Settlement(reserve(database, key_id, "request-1"), "settle", 1, "trace-1"))
+    Ledger(database).end(Settlement(reserve(database, key_id, "request-2"), "unknown", trace_id="trace-2"))
+
+    rows = list(csv.reader(printed(operator("ledger", "list", "--csv")).splitlines()))
+    assert rows[0] == ["created_at", "key", "kind", "amount", "charged", "request_id", "trace_id"]
+    assert [row[1:] for row in rows[1:]] == [
+        ["harbour", "credit", "1000", "0", "created", ""],
+        ["pass", "credit", "7", "0", "created", ""],
+        ["harbour", "reserve", "-200", "0", "request-1", ""],
+        ["harbour", "settle", "100", "100", "request-1", "trace-1"],
+        ["harbour", "reserve", "-200", "0", "request-2", ""],
+        ["harbour", "unknown", "200", "0", "request-2", "trace-2"],
+    ]
+    assert len(document(operator("ledger", "list", "--key", "harbour", "--json"))) == 5
+    [unknown] = document(operator("ledger", "list", "--kind", "unknown", "--json"))
+    assert (unknown["request_id"], unknown["trace_id"]) == ("request-2", "trace-2")
+    assert printed(operator("ledger", "list", "--kind", "release")).count("\n") == 1  # the heading
+
+
+def test_days_are_utc_s_and_both_ends_are_in(operator: Operator, database: Database, key_id: int) -> None:
+    for moment in ("2026-01-30T23:59:59", "2026-01-31T00:00:00", "2026-02-01T23:59:59", "2026-02-02T00:00:00"):
+        Ledger(database).credit(key_id, 1, note=moment)
+        with database.connection() as connection:
+            at = datetime.fromisoformat(moment).replace(tzinfo=UTC)
+            connection.execute(update(LEDGER).where(LEDGER.c.request_id == moment).values(created_at=at))
+    found = document(operator("ledger", "list", "--start", "2026-01-31", "--end", "2026-02-01", "--json"))
+    assert [entry["created_at"] for entry in found] == ["2026-01-31T00:00:00Z", "2026-02-01T23:59:59Z"]
+    assert refusal(operator("ledger", "list", "--start", "2026-02-01", "--end", "2026-01-31")) == (
+        "--start must not come after --end."
+    )
+    assert document(operator("ledger", "list", "--end", "0001-01-01", "--json")) == []
+
+
+def test_a_ledger_that_adds_up_is_said_to(operator: Operator, key_id: int) -> None:
+    assert printed(operator("ledger", "check")) == "The ledger adds up.\n"
+    assert document(operator("ledger", "check", "--json")) == []
+
+
+def test_a_ledger_that_does_not_is_told_key_by_key(operator: Operator, database: Database, key_id: int) -> None:
+    KeyStore(database).create("pass", balance=7)
+    with database.connection() as connection:
+        connection.execute(update(LEDGER).where(LEDGER.c.key_id == key_id).values(amount=999))
+    told = operator("ledger", "check", "--json")
+    assert (told.exit_code, told.stdout.replace("\n", "").replace(" ", "")) == (
+        1,
+        '[{"name":"harbour","balance":1000,"entries":999}]',
+    )
+    table = operator("ledger", "check")
+    assert table.exit_code == 1
+    assert [line.split() for line in table.stdout.splitlines()] == [
+        ["name", "balance", "entries"],
+        ["harbour", "1000", "999"],
+    ]
+
+
+def test_a_sweep_does_the_chores_at_once(operator: Operator, database: Database, key_id: int, tmp_path: Path) -> None:
+    reserve(database, key_id, "swept", owner=GONE)
+    landing = reserve(database, key_id, "landed", owner=GONE)
+    kept = reserve(database, key_id, "at work", owner=this_process())
+    settled = Settlement(landing, "settle", 2, "trace-1")
+    Journal(tmp_path / "journal").add("end", landing, asdict(settled))
+
+    assert printed(operator("ledger", "sweep")) == (
+        "Brought in from the journal: 1. Reservations now unknown: 1. Old rows of usage removed: 0.\n"
+    )
+    assert document(operator("ledger", "sweep", "--json")) == {"landed": 0, "swept": 0, "removed": 0}
+    ended = {entry["request_id"]: entry["kind"] for entry in document(operator("ledger", "list", "--json"))}
+    assert ended == {"created": "credit", "swept": "unknown", "landed": "settle", "at work": "reserve"}
+    assert Ledger(database).end(Settlement(kept, "release")) == (0, 800)
+
+
+def test_the_last_thirty_days_are_shown_where_nothing_is_said(
+    operator: Operator, database: Database, key_id: int
+) -> None:
+    old = datetime.now(UTC) - timedelta(days=31)
+    with database.connection() as connection:
+        connection.execute(update(LEDGER).values(created_at=old))
+    assert document(operator("ledger", "list", "--json")) == []
+    assert len(document(operator("ledger", "list", "--start", old.date().isoformat(), "--json"))) == 1

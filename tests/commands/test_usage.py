@@ -1,0 +1,105 @@
+"""`usage --key …`: rows and totals, for people and for scripts."""
+
+from __future__ import annotations
+
+import csv
+import uuid
+
+import pytest
+
+from app.storage.database import Database
+from app.storage.keys import KeyStore
+from app.storage.usage import UsageStore
+from tests.commands.conftest import Operator, document, misuse, printed
+
+PERIOD = ("--start", "2026-01-01", "--end", "2026-01-31")
+
+
+@pytest.fixture(autouse=True)
+def rows(database: Database) -> None:
+    keys = KeyStore(database)
+    for name in ("harbour", "pass"):
+        keys.create(name)
+    drawn = {"status": 200, "code": None, "asked": 2, "delivered": 2, "charged": 200, "trace_id": "trace"}
+    refused = {
+        "status": 429,
+        "code": "insufficient_balance",
+        "asked": 1,
+        "delivered": 0,
+        "charged": 0,
+        "trace_id": None,
+    }
+    for name, moment, outcome in (
+        ("harbour", "2026-01-01T00:00:00+00:00", drawn),
+        ("harbour", "2026-01-31T12:00:00+00:00", drawn),
+        ("harbour", "2026-01-31T23:59:59+00:00", refused),
+        ("harbour", "2026-02-01T00:00:00+00:00", drawn),
+        ("pass", "2026-01-31T12:00:00+00:00", drawn),
+    ):
+        UsageStore(database).add(
+            {
+                "id": uuid.uuid4().hex,
+                "key_id": keys.get(name).id,
+                "created_at": moment,
+                "request_id": f"request-{moment[5:13]}",
+                "endpoint": "/v1/images/generations",
+                "model": "MiniMax-Image-01",
+                "milliseconds": 5,
+                **outcome,
+            }
+        )
+
+
+def test_one_line_a_request(operator: Operator) -> None:
+    text = printed(operator("usage", "--key", "harbour", *PERIOD, "--csv"))
+    found = list(csv.DictReader(text.splitlines()))
+    assert [row["request_id"] for row in found] == ["request-01-01T00", "request-01-31T12", "request-01-31T23"]
+    assert found[2] == {
+        "created_at": "2026-01-31T23:59:59Z",
+        "key": "harbour",
+        "request_id": "request-01-31T23",
+        "endpoint": "/v1/images/generations",
+        "model": "MiniMax-Image-01",
+        "asked": "1",
+        "delivered": "0",
+        "charged": "0",
+        "status": "429",
+        "code": "insufficient_balance",
+        "milliseconds": "5",
+        "trace_id": "",
+    }
+    assert document(operator("usage", "--key", "harbour", *PERIOD, "--json"))[2]["trace_id"] is None
+    assert printed(operator("usage", "--key", "harbour", *PERIOD)).count("\n") == 4
+
+
+def test_summed_up_by_day_and_model(operator: Operator) -> None:
+    model = "MiniMax-Image-01"
+    totals = document(operator("usage", "--key", "harbour", *PERIOD, "--totals", "--json"))
+    names = ("day", "model", "requests", "asked", "delivered", "charged")
+    assert totals == [
+        dict(zip(names, ("2026-01-01", model, 1, 2, 2, 200), strict=True)),
+        dict(zip(names, ("2026-01-31", model, 2, 3, 2, 200), strict=True)),
+    ]
+    assert printed(operator("usage", "--key", "harbour", *PERIOD, "--totals", "--csv")).splitlines()[0] == ",".join(
+        names
+    )
+
+
+def test_it_is_among_the_keys_commands_too(operator: Operator) -> None:
+    asked = [*PERIOD, "--csv"]
+    assert printed(operator("keys", "usage", "harbour", *asked)) == printed(
+        operator("usage", "--key", "harbour", *asked)
+    )
+
+
+@pytest.mark.parametrize("bed", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("day", ["2026-13-01", "20260101", "2026-W01-1", "today", "２０２６-01-01", ""])
+def test_a_day_is_a_day(operator: Operator, day: str) -> None:
+    for option in ("--start", "--end"):
+        told = misuse(operator("usage", "--key", "harbour", option, day))
+        assert told == f"Invalid value for '{option}': expected a day like 2027-01-31."
+
+
+@pytest.mark.parametrize("bed", ["sqlite"], indirect=True)
+def test_a_key_must_be_named(operator: Operator) -> None:
+    assert misuse(operator("usage")) == "Missing option '--key'."
