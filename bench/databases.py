@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.support.databases import PostgresServer
 
-SQLITE, POSTGRESQL = "ours-sqlite", "ours-postgresql"
+STORED = SQLITE, POSTGRESQL = "ours-sqlite", "ours-postgresql"
 
 
 @contextmanager

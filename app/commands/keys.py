@@ -55,7 +55,7 @@ def create(storage: Storage, /, name: str, balance: int | None, style: Style | N
     if style == "json":
         print_json({"name": name, "api_key": secret})
     else:
-        click.echo("The key is shown this once:", err=True)
+        click.echo("The key is on stdout, this once:", err=True)
         click.echo(secret)
 
 

@@ -74,12 +74,13 @@ WITHOUT_CODE: dict[str, Verdict] = {
         "MiniMax could not be reached; nothing was sent", 503, should_retry=True, retry_after=5
     ),
     "upstream_interrupted": Verdict(
-        "the connection to MiniMax broke before the whole answer came; the picture may have been drawn and charged",
+        "the connection to MiniMax broke before the whole answer came; "
+        "the picture may have been drawn, and charged to the gateway",
         502,
         may_have_drawn=True,
     ),
     "upstream_deadline": Verdict(
-        "MiniMax did not answer within the deadline; the picture may have been drawn and charged",
+        "MiniMax did not answer within the deadline; the picture may have been drawn, and charged to the gateway",
         502,
         may_have_drawn=True,
     ),

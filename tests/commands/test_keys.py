@@ -35,7 +35,7 @@ def test_the_secret_is_alone_on_stdout_and_works(operator: Operator, database: D
     result = operator("keys", "create", "--name", "harbour")
     assert result.exit_code == 0
     assert re.fullmatch(r"amux_sk_[\w-]{43}\n", result.stdout)
-    assert result.stderr == "The key is shown this once:\n"
+    assert result.stderr == "The key is on stdout, this once:\n"
     assert caller_of(database, result.stdout.strip()).key_id is not None
 
 

@@ -125,7 +125,9 @@ def test_a_broken_answer_is_502_and_never_asked_for_again(
 
 def test_a_call_that_may_have_been_charged_says_so(client: FlaskClient, upstream: ScriptedServer) -> None:
     upstream.script = reset
-    assert "may have been drawn and charged" in assert_refused(draw(client), 502, "upstream_interrupted")
+    assert "may have been drawn, and charged to the gateway" in assert_refused(
+        draw(client), 502, "upstream_interrupted"
+    )
 
 
 def test_the_trace_id_of_half_an_answer_is_kept(client: FlaskClient, upstream: ScriptedServer) -> None:
@@ -164,7 +166,7 @@ OUTLIVING: dict[str, Script] = {
 def test_no_answer_outlives_the_deadline(make_client: MakeClient, upstream: ScriptedServer, script: Script) -> None:
     upstream.script = script
     message = assert_refused(draw(make_client(minimax_timeout_seconds=DEADLINE)), 502, "upstream_deadline")
-    assert "may have been drawn and charged" in message
+    assert "may have been drawn, and charged to the gateway" in message
     assert len(upstream.received) == 1
 
 

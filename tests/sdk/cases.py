@@ -165,8 +165,8 @@ REFUSALS = (
     _refused(1001, 1, "InternalServerError", 503, "timed out (as MiniMax words it)"),
     _refused(1004, 1, "InternalServerError", 502, "the gateway's own MiniMax key was refused"),
     _refused(4242, 1, "InternalServerError", 502, "unknown refusal (as MiniMax words it)"),
-    Refusal("reset", reset, 1, _INTERRUPTED, "may have been drawn and charged"),
-    Refusal("half an answer", half(refusal(0)), 1, _INTERRUPTED, "may have been drawn and charged"),
+    Refusal("reset", reset, 1, _INTERRUPTED, "may have been drawn, and charged to the gateway"),
+    Refusal("half an answer", half(refusal(0)), 1, _INTERRUPTED, "may have been drawn, and charged to the gateway"),
     Refusal("html", answer(_BAD_GATEWAY, headers={"Content-Type": "text/html"}), 1, _NOT_UNDERSTOOD, "not understood"),
     Refusal("html, 502", answer(_BAD_GATEWAY, status=502), 1, _NOT_UNDERSTOOD, "HTTP status 502"),
     Refusal(
