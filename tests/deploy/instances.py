@@ -11,7 +11,7 @@ from pathlib import Path
 import requests
 
 from tests.served.wire import GENERATIONS, MODEL, PATIENCE
-from tests.support.processes import API_KEY, HOST, UPSTREAM_KEY, Served, free_port, procfile_command, serve
+from tests.support.processes import API_KEY, HOST, Served, free_port, gateway_variables, procfile_command, serve
 
 
 class Instance:
@@ -22,14 +22,7 @@ class Instance:
         self.url = f"http://{HOST}:{port}"
         self._stack = stack
         self._logs = (folder / f"instance-{port}-{start}.log" for start in itertools.count())
-        self._variables = {
-            "HOST": HOST,
-            "PORT": str(port),
-            "AMUX_API_KEYS": API_KEY,
-            "MINIMAX_API_KEY": UPSTREAM_KEY,
-            "MINIMAX_BASE_URL": upstream_url,
-            "WEB_CONCURRENCY": "2",
-        } | variables
+        self._variables = gateway_variables(port, upstream_url) | variables
         self.served = self._start()
 
     def _start(self) -> Served:

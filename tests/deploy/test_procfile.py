@@ -18,20 +18,14 @@ from tests.served.wire import (
     picture_url,
     wait_until,
 )
-from tests.support.processes import API_KEY, HOST, UPSTREAM_KEY, free_port, serve
+from tests.support.processes import HOST, free_port, gateway_variables, serve
 
 
 def test_honcho_starts_it_and_a_stop_loses_no_answer(tmp_path: Path) -> None:
     mark, port = new_mark(), free_port()
     url = f"http://{HOST}:{port}"
     with holding_upstream() as upstream, ExitStack() as stack:
-        variables = {
-            MARK: mark,
-            "PORT": str(port),
-            "AMUX_API_KEYS": API_KEY,
-            "MINIMAX_API_KEY": UPSTREAM_KEY,
-            "MINIMAX_BASE_URL": upstream.url,
-        }
+        variables = gateway_variables(port, upstream.url) | {MARK: mark}
         command = f"{sys.executable} -m honcho start web"
         runner = stack.enter_context(serve(command, url, "/readyz", tmp_path / "log", variables))
         callers = [stack.enter_context(Caller(url)) for _ in range(3)]

@@ -6,29 +6,22 @@ Every test of this room runs twice: the client calls gunicorn, and the client ca
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.support import processes
 from tests.support.nginx import needs_nginx, nginx
+from tests.support.pair import Pair, started_pair
 from tests.support.pictures import JPEG
 from tests.support.processes import Served
-from tests.support.scripted import ScriptedServer, answer, scripted_server, success
-
-
-@dataclass(frozen=True)
-class Pair:
-    upstream: ScriptedServer
-    gateway: Served
+from tests.support.scripted import ScriptedServer
 
 
 @pytest.fixture(scope="session")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    folder = tmp_path_factory.mktemp("scripted")
-    with scripted_server() as upstream, processes.gateway(folder, upstream.url) as gateway:
-        yield Pair(upstream, gateway)
+    with started_pair(tmp_path_factory.mktemp("scripted")) as pair:
+        yield pair
 
 
 @pytest.fixture(scope="session")
@@ -52,9 +45,7 @@ def through(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def upstream(pair: Pair) -> ScriptedServer:
     """MiniMax behind `gateway`, as new: it has received nothing and answers with one picture."""
-    pair.upstream.received.clear()
-    pair.upstream.script = answer(success())
-    return pair.upstream
+    return pair.renewed()
 
 
 @pytest.fixture

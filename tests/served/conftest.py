@@ -3,34 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
 
-from tests.support import processes
+from tests.support.pair import Pair, started_pair
 from tests.support.processes import Served
-from tests.support.scripted import ScriptedServer, answer, scripted_server, success
-
-
-@dataclass(frozen=True)
-class Pair:
-    upstream: ScriptedServer
-    gateway: Served
+from tests.support.scripted import ScriptedServer
 
 
 @pytest.fixture(scope="session")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    folder = tmp_path_factory.mktemp("wire")
-    with scripted_server() as upstream, processes.gateway(folder, upstream.url) as gateway:
-        yield Pair(upstream, gateway)
+    with started_pair(tmp_path_factory.mktemp("wire")) as pair:
+        yield pair
 
 
 @pytest.fixture
 def upstream(pair: Pair) -> ScriptedServer:
     """MiniMax behind `gateway`, as new: it has received nothing and answers with one picture."""
-    pair.upstream.received.clear()
-    pair.upstream.script = answer(success())
-    return pair.upstream
+    return pair.renewed()
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from tests.served.wire import (
     wait_until,
 )
 from tests.support import processes
-from tests.support.processes import API_KEY, HOST, ROOT, UPSTREAM_KEY, environment, free_port, serve
+from tests.support.processes import API_KEY, HOST, ROOT, UPSTREAM_KEY, environment, free_port, gateway_variables, serve
 
 
 def test_a_stop_loses_no_answer_and_refuses_new_callers_at_once(tmp_path: Path) -> None:
@@ -117,13 +117,7 @@ def test_the_runner_stops_as_softly(tmp_path: Path, order: signal.Signals) -> No
     mark, port = new_mark(), free_port()
     url = f"http://{HOST}:{port}"
     with holding_upstream() as upstream, ExitStack() as stack:
-        variables = {
-            MARK: mark,
-            "PORT": str(port),
-            "AMUX_API_KEYS": API_KEY,
-            "MINIMAX_API_KEY": UPSTREAM_KEY,
-            "MINIMAX_BASE_URL": upstream.url,
-        }
+        variables = gateway_variables(port, upstream.url) | {MARK: mark}
         log = tmp_path / "log"
         with log.open("wb") as output:
             runner = subprocess.Popen(

@@ -78,18 +78,23 @@ def serve(command: str, url: str, ready: str, log: Path, variables: dict[str, st
                 process.wait()
 
 
-@contextmanager
-def gateway(tmp_path: Path, upstream_url: str, **variables: str) -> Iterator[Served]:
-    """`gunicorn wsgi:app` as the Procfile says, in front of `upstream_url`."""
-    port = free_port()
-    chosen = {
+def gateway_variables(port: int, upstream_url: str) -> dict[str, str]:
+    """What a gateway on `port`, in front of `upstream_url`, needs to be told."""
+    return {
         "HOST": HOST,
         "PORT": str(port),
         "AMUX_API_KEYS": API_KEY,
         "MINIMAX_API_KEY": UPSTREAM_KEY,
         "MINIMAX_BASE_URL": upstream_url,
         "WEB_CONCURRENCY": "2",
-    } | variables
+    }
+
+
+@contextmanager
+def gateway(tmp_path: Path, upstream_url: str, **variables: str) -> Iterator[Served]:
+    """`gunicorn wsgi:app` as the Procfile says, in front of `upstream_url`."""
+    port = free_port()
+    chosen = gateway_variables(port, upstream_url) | variables
     log = tmp_path / f"gateway-{port}.log"
     with serve(procfile_command("web"), f"http://{HOST}:{port}", "/readyz", log, chosen) as served:
         yield served
