@@ -14,7 +14,7 @@ from app.commands.output import Style, print_json, print_rows, styles
 from app.storage.storage import Storage
 
 KINDS = ("credit", "reserve", "settle", "release", "unknown")
-COLUMNS = ("created_at", "key", "kind", "amount", "charged", "request_id", "trace_id")
+COLUMNS = ("created_at", "key", "kind", "amount", "charged", "request_id", "trace_id", "note")
 MISMATCH = ("name", "balance", "entries")
 
 ledger = AppGroup("ledger", help="What was reserved, charged and credited.")

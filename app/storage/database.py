@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, Executable, Row
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, NotSupportedError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
@@ -39,8 +41,8 @@ class Undecided(StorageUnavailable):
 class Database:
     def __init__(self, url: str) -> None:
         """`url` is SQLAlchemy's: `sqlite:////var/lib/amux/amux.db`, or `postgresql://user:password@host/name`."""
-        self.engine = engines.create(url)
-        self._reading = self.engine.execution_options(**{engines.READS: True})
+        self._engines = engines.create(url)
+        self.engine = self._engines.transactions
         self._hung_until = 0.0
 
     @contextmanager
@@ -49,20 +51,19 @@ class Database:
 
         Raises `StorageUnavailable` where the database cannot be asked, and of it `Undecided` at the commit.
         """
-        started, is_through = time.monotonic(), False
-        if started < self._hung_until:
-            raise StorageUnavailable
-        try:
-            with (self._reading if reads else self.engine).begin() as connection:
-                yield connection
-                is_through = True
-        except (DBAPIError, PoolTimeout) as error:
-            if isinstance(error, _OUR_OWN_FAULTS):
-                raise
-            log.warning("The database cannot be asked: %s", type(error).__name__)
-            if time.monotonic() - started > HUNG_SECONDS:
-                self._hung_until = time.monotonic() + HUNG_SECONDS
-            raise (Undecided if is_through else StorageUnavailable) from error
+        engine = self._engines.reads if reads else self._engines.transactions
+        with self._asked() as progress, engine.begin() as connection:
+            yield connection
+            progress.commits = True
+
+    def run(self, statement: Executable, values: Mapping[str, Any]) -> Row[Any] | None:
+        """The one row, if any, of a statement that is a transaction of its own.
+
+        Raises as `connection` does, and `Undecided` from the moment when it is sent.
+        """
+        with self._asked() as progress, self._engines.statements.begin() as connection:
+            progress.commits = True
+            return connection.execute(statement, values).one_or_none()
 
     @contextmanager
     def transaction(self, *, reads: bool = False) -> Iterator[Session]:
@@ -75,7 +76,7 @@ class Database:
         """Raises `SchemaOutdated` with one line that says how to mend it."""
         expected = ScriptDirectory(str(MIGRATIONS)).get_current_head()
         try:
-            with self._reading.connect() as connection:
+            with self._engines.reads.connect() as connection:
                 found = MigrationContext.configure(connection).get_current_revision()
         except SQLAlchemyError as error:
             raise SchemaOutdated(
@@ -86,6 +87,27 @@ class Database:
                 "The gateway cannot start: the database's schema is "
                 f"{'missing' if found is None else 'of another version'}. Run: flask --app wsgi db upgrade"
             )
+
+    @contextmanager
+    def _asked(self) -> Iterator[_Progress]:
+        """Around each transaction: says what its failure means, and for whom else."""
+        started, progress = time.monotonic(), _Progress()
+        if started < self._hung_until:
+            raise StorageUnavailable
+        try:
+            yield progress
+        except (DBAPIError, PoolTimeout) as error:
+            if isinstance(error, _OUR_OWN_FAULTS):
+                raise
+            log.warning("The database cannot be asked: %s", type(error).__name__)
+            if time.monotonic() - started > HUNG_SECONDS:
+                self._hung_until = time.monotonic() + HUNG_SECONDS
+            raise (Undecided if progress.commits else StorageUnavailable) from error
+
+
+@dataclass
+class _Progress:
+    commits: bool = False
 
 
 def alembic_config(engine: Engine) -> Config:

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import select
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 from psycopg.errors import OperationalError
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import DisconnectionError
 
 POOL_SIZE = 5  # transactions are short, and none is open while MiniMax draws
 POOL_SECONDS = 10  # for one of them: a thousand calls may come, and end, at once
 SECONDS = 5  # for a new connection, for each statement, and for SQLite's lock
-READS = "reads"  # the execution option of a transaction that writes nothing
+_READS = "reads"  # the execution option of a transaction that writes nothing
 
 
-def create(url: str) -> Engine:
+@dataclass(frozen=True)
+class Engines:
+    """Ways to one pool: for transactions, for those that write nothing, and for statements that are one each."""
+
+    transactions: Engine
+    reads: Engine
+    statements: Engine
+
+
+def create(url: str) -> Engines:
     """Connects to nothing yet, so that the processes that are forked later have no connection in common."""
     parsed = _with_driver(make_url(url))
     return _sqlite(parsed) if parsed.get_backend_name() == "sqlite" else _postgresql(parsed)
@@ -25,11 +37,11 @@ def _with_driver(url: URL) -> URL:
     return url.set(drivername="postgresql+psycopg") if url.drivername in ("postgres", "postgresql") else url
 
 
-def _sqlite(url: URL) -> Engine:
+def _sqlite(url: URL) -> Engines:
     engine = create_engine(url, pool_size=POOL_SIZE, max_overflow=0, pool_timeout=POOL_SECONDS)
     event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
-    return engine
+    return Engines(engine, engine.execution_options(**{_READS: True}), engine)
 
 
 def _set_up_sqlite(connection: Any, _record: Any) -> None:
@@ -40,18 +52,36 @@ def _set_up_sqlite(connection: Any, _record: Any) -> None:
 
 def _begin_sqlite(connection: Connection) -> None:
     # A transaction that reads first and writes later fails where two meet, without waiting: it says so at once.
-    reads = connection.get_execution_options().get(READS, False)
+    reads = connection.get_execution_options().get(_READS, False)
     connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
 
-def _postgresql(url: URL) -> Engine:
-    engine = create_engine(url, pool_size=POOL_SIZE, max_overflow=0, pool_timeout=POOL_SECONDS, pool_pre_ping=True)
+def _postgresql(url: URL) -> Engines:
+    engine = create_engine(
+        url,
+        pool_size=POOL_SIZE,
+        max_overflow=0,
+        pool_timeout=POOL_SECONDS,
+        isolation_level="AUTOCOMMIT",
+        skip_autocommit_rollback=True,
+    )
     event.listen(engine, "do_connect", _connect_postgresql)
-    return engine
+    event.listen(engine, "checkout", _check_nothing_came)
+    transactions = engine.execution_options(isolation_level="READ COMMITTED")
+    return Engines(transactions, transactions, engine)
 
 
 def _connect_postgresql(_dialect: Any, _record: Any, args: Any, options: Any) -> Any:
-    return _ImpatientConnection.connect(*args, connect_timeout=SECONDS, **options)
+    # What stands between here and the server forgets a connection that is quiet for long.
+    return _ImpatientConnection.connect(*args, **{"connect_timeout": SECONDS, "keepalives_idle": 30, **options})
+
+
+def _check_nothing_came(connection: Any, _record: Any, _proxy: Any) -> None:
+    # An idle server says nothing, but that it goes: asking it each time would be one more way there and back.
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    if poll.poll(0):
+        raise DisconnectionError
 
 
 class _ImpatientConnection(psycopg.Connection[Any]):

@@ -6,69 +6,19 @@ is always the sum of its lines. Money is in integer micro-units.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, Literal
 
-from sqlalchemy import Connection, Row, bindparam, func, insert, literal, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import func, or_, select
 
-from app.errors import InsufficientBalance
+from app.storage import at_once, in_steps
 from app.storage.database import Database
+from app.storage.moves import Ended, Hold, Moves, Settlement
 from app.storage.tables import KEYS, LEDGER, RESERVATIONS, Entry, within
 
-log = logging.getLogger(__name__)
-
-MAX_BALANCE = 10**18  # SQLite goes on in floats, and PostgreSQL stops, not far beyond
-
-Outcome = Literal["settle", "release", "unknown"]
-
-# Built once: to build a statement takes longer than to run it.
-_BALANCE = select(KEYS.c.balance).where(KEYS.c.id == bindparam("key"))
-_TAKE = (
-    update(KEYS)
-    .where(KEYS.c.id == bindparam("key"), or_(KEYS.c.balance.is_(None), KEYS.c.balance >= bindparam("cost")))
-    .values(balance=KEYS.c.balance - bindparam("cost"))
-    .returning(KEYS.c.balance)
-)
-_GIVE_BACK = (
-    update(KEYS)
-    .where(KEYS.c.id == bindparam("key"))
-    .values(balance=KEYS.c.balance + bindparam("returned"))
-    .returning(KEYS.c.balance)
-)
-_CREDIT = (
-    update(KEYS)
-    .where(
-        KEYS.c.id == bindparam("key"),
-        func.coalesce(KEYS.c.balance, 0) + bindparam("amount") <= literal(MAX_BALANCE),
-    )
-    .values(balance=func.coalesce(KEYS.c.balance, 0) + bindparam("amount"))
-    .returning(KEYS.c.balance)
-)
-_END = (
-    update(RESERVATIONS)
-    .where(RESERVATIONS.c.id == bindparam("reservation"), RESERVATIONS.c.state == bindparam("before"))
-    .values(state=bindparam("after"))
-    .returning(RESERVATIONS)
-)
-_RESERVE = insert(RESERVATIONS)
-_WRITE = insert(LEDGER)
-
-
-@dataclass(frozen=True)
-class Settlement:
-    """How a reservation ends: `settle` on `delivered` pictures, `release`, or `unknown` (MiniMax may have drawn).
-
-    The last two charge nothing.
-    """
-
-    reservation_id: str
-    outcome: Outcome
-    delivered: int = 0
-    trace_id: str | None = None
+# SQLite changes one table a statement.
+_MOVES: dict[str, Moves] = {"sqlite": in_steps, "postgresql": at_once}
 
 
 @dataclass(frozen=True)
@@ -83,6 +33,7 @@ class Mismatch:
 class Ledger:
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._moves = _MOVES[database.engine.dialect.name]
 
     def credit(self, key_id: int, amount: int, *, note: str = "") -> int:
         """The new balance. A key without a limit gets one.
@@ -91,38 +42,21 @@ class Ledger:
         Raises `ValueError` where it would be above `MAX_BALANCE`.
         """
         with self._database.connection() as connection:
-            return credit(connection, key_id, amount, note=note)
+            return in_steps.credit(connection, key_id, amount, note=note)
 
-    def reserve(
-        self, reservation_id: str, key_id: int, *, pictures: int, price: int, request_id: str, owner: str
-    ) -> int | None:
-        """The balance left, None without a limit. Raises `InsufficientBalance`. `reservation_id` is a new one.
+    def reserve(self, hold: Hold) -> int | None:
+        """The balance left, None without a limit. Raises `InsufficientBalance`."""
+        return self._moves.reserve(self._database, hold)
 
-        One conditional UPDATE, so that no number of calls at once can overdraw.
-        """
-        cost = pictures * price
-        with self._database.connection() as connection:
-            taken = connection.execute(_TAKE, {"key": key_id, "cost": cost}).one_or_none()
-            if taken is None:
-                raise InsufficientBalance(connection.scalar(_BALANCE, {"key": key_id}) or 0, cost)
-            limited = taken.balance is not None
-            columns = {"id": reservation_id, "key_id": key_id, "request_id": request_id, "owner": owner}
-            terms = {"price": price, "pictures": pictures, "limited": limited}
-            connection.execute(_RESERVE, columns | terms)
-            _write(connection, "reserve", key_id, -cost if limited else 0, request_id, reservation_id=reservation_id)
-            return None if taken.balance is None else int(taken.balance)
-
-    def end(self, settlement: Settlement) -> tuple[int, int | None]:
-        """What was charged, and the balance. A reservation is ended once: for one that has ended, nothing changes.
+    def end(self, settlement: Settlement) -> Ended | None:
+        """A reservation is ended once: for one that has ended, nothing changes, and the answer is None.
 
         But for pictures whose settlement comes after the sweep had to give them up: they are charged then, once.
         """
-        with self._database.connection() as connection:
-            if reservation := _close(connection, settlement):
-                return _end(connection, reservation, settlement)
-            if settlement.outcome == "settle" and (swept := _close(connection, settlement, before="unknown")):
-                return _charge_late(connection, swept, settlement)
-            return 0, None
+        ended = self._moves.end(self._database, settlement)
+        if ended is None and settlement.outcome == "settle":
+            return in_steps.charge_late(self._database, settlement)
+        return ended
 
     def sweep(self, *, before: datetime, owners: Sequence[str] = ()) -> int:
         """Ends as unknown what was reserved `before`, or by `owners` that are gone. Returns how many there were.
@@ -132,7 +66,8 @@ class Ledger:
         stale = or_(RESERVATIONS.c.created_at < before, RESERVATIONS.c.owner.in_(owners))
         with self._database.connection(reads=True) as connection:
             ids = connection.scalars(select(RESERVATIONS.c.id).where(RESERVATIONS.c.state == "open", stale)).all()
-        return sum(self._end_swept(Settlement(reservation_id, "unknown")) for reservation_id in ids)
+        ended = [self.end(Settlement(reservation_id, "unknown")) for reservation_id in ids]
+        return sum(one is not None for one in ended)
 
     def open_owners(self) -> Sequence[str]:
         """The processes that have open reservations."""
@@ -166,66 +101,3 @@ class Ledger:
         with self._database.connection(reads=True) as connection:
             rows = connection.execute(sums).all()
         return [Mismatch(key_id, balance, int(entries)) for key_id, balance, entries in rows if balance != entries]
-
-    def _end_swept(self, settlement: Settlement) -> bool:
-        with self._database.connection() as connection:
-            reservation = _close(connection, settlement)
-            if reservation:
-                _end(connection, reservation, settlement)
-            return reservation is not None
-
-
-def credit(connection: Connection | Session, key_id: int, amount: int, *, note: str = "") -> int:
-    """A credit inside somebody's transaction. See `Ledger.credit`."""
-    fault = ValueError(f"No balance may be above {MAX_BALANCE} micro-units.")
-    if abs(amount) > MAX_BALANCE:
-        raise fault
-    _write(connection, "credit", key_id, amount, note)
-    credited = connection.execute(_CREDIT, {"key": key_id, "amount": amount}).one_or_none()
-    if credited is None:
-        raise fault
-    return int(credited.balance)
-
-
-def _close(connection: Connection, settlement: Settlement, before: str = "open") -> Row[Any] | None:
-    """The reservation, for the one who ends it; None for all others."""
-    states = {"before": before, "after": settlement.outcome}
-    return connection.execute(_END, {"reservation": settlement.reservation_id, **states}).one_or_none()
-
-
-def _end(connection: Connection, reservation: Row[Any], settlement: Settlement) -> tuple[int, int | None]:
-    charged = _price(reservation, settlement)
-    returned = reservation.pictures * reservation.price - charged if reservation.limited else 0
-    _write_end(connection, reservation, settlement, returned, charged)
-    # Last, as all calls of a key wait here for each other.
-    return charged, connection.scalar(_GIVE_BACK, {"key": reservation.key_id, "returned": returned})
-
-
-def _charge_late(connection: Connection, reservation: Row[Any], settlement: Settlement) -> tuple[int, int | None]:
-    # What was reserved has been given back, and may be spent.
-    charged = _price(reservation, settlement)
-    cost = charged if reservation.limited else 0
-    taken = connection.execute(_TAKE, {"key": reservation.key_id, "cost": cost}).one_or_none()
-    if taken is None:
-        log.error("Delivered, swept, and no longer paid for by the balance: %s", settlement.reservation_id)
-        cost = charged = 0
-    _write_end(connection, reservation, settlement, -cost, charged)
-    return charged, connection.scalar(_BALANCE, {"key": reservation.key_id})
-
-
-def _price(reservation: Row[Any], settlement: Settlement) -> int:
-    delivered = settlement.delivered if settlement.outcome == "settle" else 0
-    return int(min(delivered, reservation.pictures) * reservation.price)
-
-
-def _write_end(
-    connection: Connection, reservation: Row[Any], settlement: Settlement, amount: int, charged: int
-) -> None:
-    more = {"charged": charged, "reservation_id": reservation.id, "trace_id": settlement.trace_id}
-    _write(connection, settlement.outcome, reservation.key_id, amount, reservation.request_id, **more)
-
-
-def _write(connection: Connection | Session, kind: str, key_id: int, amount: int, request_id: str, **more: Any) -> None:
-    columns = {"charged": 0, "reservation_id": None, "trace_id": None, **more}
-    line = {"kind": kind, "key_id": key_id, "amount": amount, "request_id": request_id}
-    connection.execute(_WRITE, line | columns)

@@ -14,7 +14,8 @@ from app.errors import StorageUnavailable
 from app.storage.database import Database
 from app.storage.journal import Journal
 from app.storage.keys import KeyStore, StoredCallers
-from app.storage.ledger import Ledger, Settlement
+from app.storage.ledger import Ledger
+from app.storage.moves import Settlement
 from app.storage.owner import is_gone
 from app.storage.tables import now
 from app.storage.till import StoredTill

@@ -124,6 +124,7 @@ class Entry(Base):
     amount: Mapped[int] = mapped_column(BigInteger)
     charged: Mapped[int] = mapped_column(BigInteger, default=0)
     request_id: Mapped[str] = mapped_column(String(128), default="")
+    note: Mapped[str] = mapped_column(String(128), default="", server_default="")  # the operator's, of a credit
     reservation_id: Mapped[str | None] = mapped_column(ForeignKey("reservations.id"))
     trace_id: Mapped[str | None] = mapped_column(String(128))
     created_at: Mapped[datetime] = mapped_column(Moment, default=now)

@@ -16,7 +16,8 @@ from app.minimax.answer import Answer
 from app.minimax.errors import MinimaxError
 from app.storage.database import Undecided
 from app.storage.journal import Journal
-from app.storage.ledger import Ledger, Outcome, Settlement
+from app.storage.ledger import Ledger
+from app.storage.moves import Hold, Outcome, Settlement
 from app.storage.owner import this_process
 
 log = logging.getLogger(__name__)
@@ -42,9 +43,16 @@ class StoredTill:
         """See `app.accounts.till.Till`."""
         if caller.key_id is None:
             raise ValueError("only a stored key has an account")
-        price = self._prices[request.model.id]
-        settlement = Settlement(uuid.uuid4().hex, "unknown")  # whatever else happens, MiniMax may have drawn
-        self._reserve(settlement.reservation_id, caller.key_id, request, price, request_id, receipt)
+        hold = Hold(
+            reservation_id=uuid.uuid4().hex,
+            key_id=caller.key_id,
+            request_id=request_id,
+            owner=this_process(),
+            pictures=request.n,
+            price=self._prices[request.model.id],
+        )
+        self._reserve(hold, receipt)
+        settlement = Settlement(hold.reservation_id, "unknown")  # whatever else happens, MiniMax may have drawn
         charge = StoredCharge()
         try:
             yield charge
@@ -54,40 +62,32 @@ class StoredTill:
             settlement = replace(settlement, outcome=outcome, trace_id=error.trace_id)
             raise
         finally:
-            self._end(settlement, request.n, price, receipt)
+            self._end(hold, settlement, receipt)
 
-    def _reserve(
-        self, reservation_id: str, key_id: int, request: ImageRequest, price: int, request_id: str, receipt: Receipt
-    ) -> None:
+    def _reserve(self, hold: Hold, receipt: Receipt) -> None:
         receipt.charged = 0
         try:
-            receipt.balance = self._ledger.reserve(
-                reservation_id,
-                key_id,
-                pictures=request.n,
-                price=price,
-                request_id=request_id,
-                owner=this_process(),
-            )
+            receipt.balance = self._ledger.reserve(hold)
         except InsufficientBalance as error:
             receipt.balance = error.balance
             raise
         except Undecided:  # it may be reserved after all, and nothing will be sent
-            self._keep(Settlement(reservation_id, "release"))
+            self._keep(Settlement(hold.reservation_id, "release"))
             raise
 
-    def _end(self, settlement: Settlement, pictures: int, price: int, receipt: Receipt) -> None:
+    def _end(self, hold: Hold, settlement: Settlement, receipt: Receipt) -> None:
         """Whatever happens here, the caller gets the pictures."""
         try:
-            receipt.charged, receipt.balance = self._ledger.end(settlement)
+            ended = self._ledger.end(settlement)
         except StorageUnavailable:
             pass
         except Exception:
             log.exception("A call could not be settled: %s", settlement.reservation_id)
         else:
+            receipt.charged, receipt.balance = ended or (0, None)
             return
         self._keep(settlement)
-        receipt.charged, receipt.balance = min(settlement.delivered, pictures) * price, None
+        receipt.charged, receipt.balance = min(settlement.delivered, hold.pictures) * hold.price, None
 
     def _keep(self, settlement: Settlement) -> None:
         try:

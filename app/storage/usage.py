@@ -7,11 +7,20 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import Executable, delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from app.storage.database import Database
 from app.storage.tables import USAGE, Usage, now, utc_day, within
+
+_ADD: dict[str, Executable] = {
+    "sqlite": sqlite.insert(USAGE).on_conflict_do_nothing().returning(USAGE.c.id),
+    # A server that crashes may lose the last half second of usage, never of the ledger: to wait for its disk here
+    # would be a third of what all of an account's bookkeeping costs a call.
+    "postgresql": postgresql.insert(USAGE)
+    .on_conflict_do_nothing()
+    .returning(func.set_config("synchronous_commit", "off", True)),
+}
 
 
 @dataclass(frozen=True)
@@ -29,18 +38,11 @@ class Total:
 class UsageStore:
     def __init__(self, database: Database) -> None:
         self._database = database
-        insert = sqlite.insert if database.engine.dialect.name == "sqlite" else postgresql.insert
-        self._add = insert(USAGE).on_conflict_do_nothing()
+        self._add = _ADD[database.engine.dialect.name]
 
     def add(self, row: Mapping[str, Any]) -> None:
         """`row` has a column's value by its name; with the same `id` a second time, nothing happens."""
-        columns = dict(row) | {"created_at": datetime.fromisoformat(row["created_at"])}
-        with self._database.connection() as connection:
-            if connection.dialect.name == "postgresql":
-                # A server that crashes may lose the last half second of usage, never of the ledger; waiting for
-                # its disk here would be a third of what all of an account's bookkeeping costs a call.
-                connection.exec_driver_sql("SET LOCAL synchronous_commit TO OFF")
-            connection.execute(self._add, columns)
+        self._database.run(self._add, dict(row) | {"created_at": datetime.fromisoformat(row["created_at"])})
 
     def rows(self, key_id: int, first: date, last: date) -> Sequence[Usage]:
         with self._database.transaction(reads=True) as session:

@@ -186,7 +186,7 @@ def test_a_credit_adds_or_takes_off_and_says_what_is_left(operator: Operator, da
     }
     assert refusal(operator("keys", "credit", "harbour", "-1")) == "The balance would be below 0."
     entries = document(operator("ledger", "list", "--json"))
-    assert [(entry["amount"], entry["request_id"]) for entry in entries] == [
+    assert [(entry["amount"], entry["note"]) for entry in entries] == [
         (300, "created"),
         (50, ""),
         (-350, "trace-1"),

@@ -14,7 +14,8 @@ from sqlalchemy import update
 from app.storage.database import Database
 from app.storage.journal import Journal
 from app.storage.keys import KeyStore
-from app.storage.ledger import Ledger, Settlement
+from app.storage.ledger import Ledger
+from app.storage.moves import Hold, Settlement
 from app.storage.owner import this_process
 from app.storage.tables import LEDGER
 from tests.commands.conftest import Operator, document, printed, refusal
@@ -31,7 +32,7 @@ def key_id(database: Database) -> int:
 
 def reserve(database: Database, key_id: int, request_id: str, owner: str = "elsewhere/1/1") -> str:
     reservation_id = uuid.uuid4().hex
-    Ledger(database).reserve(reservation_id, key_id, pictures=2, price=100, request_id=request_id, owner=owner)
+    Ledger(database).reserve(Hold(reservation_id, key_id, request_id, owner, pictures=2, price=100))
     return reservation_id
 
 
@@ -41,14 +42,14 @@ def test_every_entry_is_listed_in_its_order(operator: Operator, database: Databa
     Ledger(database).end(Settlement(reserve(database, key_id, "request-2"), "unknown", trace_id="trace-2"))
 
     rows = list(csv.reader(printed(operator("ledger", "list", "--csv")).splitlines()))
-    assert rows[0] == ["created_at", "key", "kind", "amount", "charged", "request_id", "trace_id"]
+    assert rows[0] == ["created_at", "key", "kind", "amount", "charged", "request_id", "trace_id", "note"]
     assert [row[1:] for row in rows[1:]] == [
-        ["harbour", "credit", "1000", "0", "created", ""],
-        ["pass", "credit", "7", "0", "created", ""],
-        ["harbour", "reserve", "-200", "0", "request-1", ""],
-        ["harbour", "settle", "100", "100", "request-1", "trace-1"],
-        ["harbour", "reserve", "-200", "0", "request-2", ""],
-        ["harbour", "unknown", "200", "0", "request-2", "trace-2"],
+        ["harbour", "credit", "1000", "0", "", "", "created"],
+        ["pass", "credit", "7", "0", "", "", "created"],
+        ["harbour", "reserve", "-200", "0", "request-1", "", ""],
+        ["harbour", "settle", "100", "100", "request-1", "trace-1", ""],
+        ["harbour", "reserve", "-200", "0", "request-2", "", ""],
+        ["harbour", "unknown", "200", "0", "request-2", "trace-2", ""],
     ]
     assert len(document(operator("ledger", "list", "--key", "harbour", "--json"))) == 5
     [unknown] = document(operator("ledger", "list", "--kind", "unknown", "--json"))
@@ -61,7 +62,7 @@ def test_days_are_utc_s_and_both_ends_are_in(operator: Operator, database: Datab
         Ledger(database).credit(key_id, 1, note=moment)
         with database.connection() as connection:
             at = datetime.fromisoformat(moment).replace(tzinfo=UTC)
-            connection.execute(update(LEDGER).where(LEDGER.c.request_id == moment).values(created_at=at))
+            connection.execute(update(LEDGER).where(LEDGER.c.note == moment).values(created_at=at))
     found = document(operator("ledger", "list", "--start", "2026-01-31", "--end", "2026-02-01", "--json"))
     assert [entry["created_at"] for entry in found] == ["2026-01-31T00:00:00Z", "2026-02-01T23:59:59Z"]
     assert refusal(operator("ledger", "list", "--start", "2026-02-01", "--end", "2026-01-31")) == (
@@ -104,7 +105,7 @@ def test_a_sweep_does_the_chores_at_once(operator: Operator, database: Database,
     )
     assert document(operator("ledger", "sweep", "--json")) == {"landed": 0, "swept": 0, "removed": 0}
     ended = {entry["request_id"]: entry["kind"] for entry in document(operator("ledger", "list", "--json"))}
-    assert ended == {"created": "credit", "swept": "unknown", "landed": "settle", "at work": "reserve"}
+    assert ended == {"": "credit", "swept": "unknown", "landed": "settle", "at work": "reserve"}
     assert Ledger(database).end(Settlement(kept, "release")) == (0, 800)
 
 

@@ -18,7 +18,7 @@ from sqlalchemy import func, select
 
 from app.errors import StorageUnavailable
 from app.storage.journal import Journal, JournalUnusable
-from app.storage.ledger import Settlement
+from app.storage.moves import Hold, Settlement
 from app.storage.owner import this_process
 from app.storage.storage import Storage
 from app.storage.tables import Usage, now
@@ -136,7 +136,7 @@ def test_the_journal_knows_more_than_the_sweep(storage: Storage) -> None:
     done = storage.do_chores()
     assert (done.landed, done.swept) == (1, 1)
     assert storage.keys.by_id(key_id).balance == 900
-    assert storage.ledger.end(Settlement(unknown, "release")) == (0, None)
+    assert storage.ledger.end(Settlement(unknown, "release")) is None
 
 
 def test_the_living_and_the_unknown_are_not_swept(storage: Storage) -> None:
@@ -191,7 +191,7 @@ def new_key(storage: Storage, balance: int = 1000) -> int:
 
 def reserve(storage: Storage, key_id: int, owner: str = GONE_HOST) -> str:
     reservation_id = uuid.uuid4().hex
-    storage.ledger.reserve(reservation_id, key_id, pictures=1, price=100, request_id="a-request", owner=owner)
+    storage.ledger.reserve(Hold(reservation_id, key_id, "a-request", owner, pictures=1, price=100))
     return reservation_id
 
 

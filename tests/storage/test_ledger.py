@@ -15,8 +15,10 @@ from sqlalchemy.exc import IntegrityError
 
 from app.errors import InsufficientBalance
 from app.storage.database import Database
+from app.storage.in_steps import MAX_BALANCE
 from app.storage.keys import KeyStore
-from app.storage.ledger import MAX_BALANCE, Ledger, Outcome, Settlement
+from app.storage.ledger import Ledger
+from app.storage.moves import Hold, Outcome, Settlement
 from app.storage.tables import Entry, Reservation, now
 from tests.storage.conftest import PRICE, MakeKey
 
@@ -25,7 +27,7 @@ Line = tuple[str, int, int]  # kind, amount, charged
 
 def reserve(ledger: Ledger, key_id: int, pictures: int = 1, *, price: int = PRICE, owner: str = "somebody") -> str:
     reservation_id = uuid.uuid4().hex
-    ledger.reserve(reservation_id, key_id, pictures=pictures, price=price, request_id="a-request", owner=owner)
+    ledger.reserve(Hold(reservation_id, key_id, "a-request", owner, pictures, price))
     return reservation_id
 
 
@@ -78,13 +80,13 @@ def test_a_reservation_ends_once(
     before = lines(database, key_id)
     if (first, second) == ("unknown", "settle"):
         return  # the one exception: see below
-    assert ledger.end(Settlement(reservation_id, second, 1)) == (0, None)
+    assert ledger.end(Settlement(reservation_id, second, 1)) is None
     assert lines(database, key_id) == before
     assert ledger.check() == []
 
 
 def test_a_reservation_that_nobody_made_is_ended_without_a_word(ledger: Ledger) -> None:
-    assert ledger.end(Settlement("nobody's", "settle", 1)) == (0, None)
+    assert ledger.end(Settlement("nobody's", "settle", 1)) is None
 
 
 def test_a_settlement_that_comes_after_the_sweep_is_charged_then_and_once(
@@ -96,7 +98,7 @@ def test_a_settlement_that_comes_after_the_sweep_is_charged_then_and_once(
     assert ledger.sweep(before=now()) == 1
     late = Settlement(reservation_id, "settle", 2)
     assert ledger.end(late) == (200, 300)
-    assert ledger.end(late) == (0, None)
+    assert ledger.end(late) is None
     assert lines(database, key_id)[2:] == [("unknown", 300, 0), ("settle", -200, 200)]
     assert ledger.check() == []
 

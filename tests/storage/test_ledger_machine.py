@@ -17,7 +17,8 @@ from sqlalchemy.exc import IntegrityError
 from app.errors import InsufficientBalance
 from app.storage.database import Database
 from app.storage.keys import KeyStore
-from app.storage.ledger import Ledger, Outcome, Settlement
+from app.storage.ledger import Ledger
+from app.storage.moves import Hold, Outcome, Settlement
 from app.storage.tables import Entry, Reservation, now
 
 _numbers = itertools.count()
@@ -69,9 +70,7 @@ class Machine(RuleBasedStateMachine):
         cost, balance = pictures * price, self.balances[key]
         reservation_id = f"{next(_numbers)}"
         try:
-            left = self.ledger.reserve(
-                reservation_id, key, pictures=pictures, price=price, request_id="r", owner=self._own(owner)
-            )
+            left = self.ledger.reserve(Hold(reservation_id, key, "r", self._own(owner), pictures, price))
         except InsufficientBalance:
             assert balance is not None
             assert balance < cost
@@ -91,11 +90,11 @@ class Machine(RuleBasedStateMachine):
         expected = self._ends(known, outcome, delivered)
         assert self.ledger.end(Settlement(reservation, outcome, delivered)) == expected
 
-    def _ends(self, known: Reserved, outcome: Outcome, delivered: int) -> tuple[int, int | None]:
+    def _ends(self, known: Reserved, outcome: Outcome, delivered: int) -> tuple[int, int | None] | None:
         cost = min(delivered, known.pictures) * known.price if outcome == "settle" else 0
         is_late = known.ended == "unknown" and outcome == "settle"
         if known.ended is not None and not is_late:
-            return 0, None
+            return None
         known.ended = outcome
         balance = self.balances[known.key]
         if known.limited and balance is not None:

@@ -16,7 +16,8 @@ from sqlalchemy import inspect, text
 
 from app.storage.database import Database, SchemaOutdated, alembic_config
 from app.storage.keys import KeyStore
-from app.storage.ledger import Ledger, Settlement
+from app.storage.ledger import Ledger
+from app.storage.moves import Hold, Settlement
 from app.storage.tables import Base
 from app.storage.usage import UsageStore
 from tests.storage.test_journal import usage_row
@@ -34,7 +35,7 @@ class Schema:
         keys, ledger = KeyStore(self.database), Ledger(self.database)
         keys.create("key", balance=100)
         key_id, reservation_id = keys.get("key").id, uuid.uuid4().hex
-        ledger.reserve(reservation_id, key_id, pictures=1, price=10, request_id="r", owner="o")
+        ledger.reserve(Hold(reservation_id, key_id, "r", "o", pictures=1, price=10))
         ledger.end(Settlement(reservation_id, "settle", 1))
         UsageStore(self.database).add(usage_row(key_id))
         assert all(self.counts().values())
@@ -43,6 +44,11 @@ class Schema:
         with self.database.connection(reads=True) as connection:
             tables = [name for name in inspect(connection).get_table_names() if name != "alembic_version"]
             return {name: connection.scalar(text(f"SELECT count(*) FROM {name}")) for name in tables}
+
+    def lines(self, *columns: str) -> list[tuple[Any, ...]]:
+        with self.database.connection(reads=True) as connection:
+            chosen = text(f"SELECT kind, {', '.join(columns)} FROM ledger ORDER BY id")
+            return [tuple(row) for row in connection.execute(chosen)]
 
 
 def test_up_down_and_up_with_data_in_it(empty_bed: Bed) -> None:
@@ -58,6 +64,19 @@ def test_up_down_and_up_with_data_in_it(empty_bed: Bed) -> None:
         for _ in ScriptDirectory.from_config(schema.config).walk_revisions():
             command.upgrade(schema.config, "+1")
         schema.database.check_schema()
+    schema.database.engine.dispose()
+
+
+def test_a_credits_note_moves_to_a_column_of_its_own_and_back(bed: Bed) -> None:
+    schema = Schema(bed.url)
+    schema.fill()
+    with schema.database.connection() as connection:
+        connection.execute(text("UPDATE ledger SET note = 'invoice 7' WHERE kind = 'credit'"))
+    command.downgrade(schema.config, "0001")
+    assert schema.lines("request_id") == [("credit", "invoice 7"), ("reserve", "r"), ("settle", "r")]
+    command.upgrade(schema.config, "0002")
+    after = [("credit", "", "invoice 7"), ("reserve", "r", ""), ("settle", "r", "")]
+    assert schema.lines("request_id", "note") == after
     schema.database.engine.dispose()
 
 

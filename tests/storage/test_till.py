@@ -19,7 +19,8 @@ from app.minimax.answer import Answer
 from app.minimax.errors import MinimaxError
 from app.minimax.status import STATUS_CODES, UNKNOWN_CODE, WITHOUT_CODE, Verdict
 from app.storage.database import Undecided
-from app.storage.ledger import Ledger, Settlement
+from app.storage.ledger import Ledger
+from app.storage.moves import Settlement
 from app.storage.storage import Storage
 from app.storage.tables import Entry
 from tests.storage.conftest import PRICE
@@ -194,7 +195,7 @@ def test_gone_after_the_call_is_settled_later_and_once(
     assert storage.do_chores().landed == 1
     assert storage.keys.get("key").balance == 700
     assert last_entry(storage).kind == "settle"
-    assert storage.ledger.end(Settlement(last_entry(storage).reservation_id or "", "settle", 3)) == (0, None)
+    assert storage.ledger.end(Settlement(last_entry(storage).reservation_id or "", "settle", 3)) is None
     assert storage.ledger.check() == []
 
 

@@ -1,0 +1,72 @@
+"""What a connection that breaks means; and that one which broke while it was idle costs no call anything."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import text
+
+from app.errors import StorageUnavailable
+from app.storage.database import Database, Undecided
+from app.storage.keys import KeyStore
+from app.storage.usage import UsageStore
+from tests.storage.conftest import MakeKey
+from tests.storage.test_journal import usage_row
+from tests.support.databases import Bed
+
+on_postgresql = pytest.mark.parametrize("bed", ["postgresql"], indirect=True)
+ANSWER = text("SELECT 42 AS answer")
+
+
+def answer_of(database: Database) -> int:
+    row = database.run(ANSWER, {})
+    assert row is not None
+    return int(row.answer)
+
+
+def test_a_statement_that_finds_nothing_has_no_row(database: Database) -> None:
+    assert database.run(text("UPDATE api_keys SET name = 'new' RETURNING id"), {}) is None
+
+
+def test_a_statement_is_a_transaction_of_its_own(database: Database, make_key: MakeKey) -> None:
+    make_key(name="old")
+    assert database.run(text("UPDATE api_keys SET name = 'new' RETURNING id"), {}) is not None
+    assert KeyStore(database).get("new")
+
+
+@on_postgresql
+def test_a_restart_while_nothing_is_asked_costs_nobody_anything(bed: Bed, database: Database) -> None:
+    with database.connection(), database.connection():  # two in the pool
+        pass
+    with bed.outage():
+        pass
+    assert [answer_of(database) for _ in range(3)] == [42] * 3
+
+
+@on_postgresql
+def test_nobody_there_is_told_as_nothing_sent(bed: Bed, database: Database) -> None:
+    assert answer_of(database) == 42
+    with bed.outage(), pytest.raises(StorageUnavailable) as caught:
+        answer_of(database)
+    assert not isinstance(caught.value, Undecided)
+
+
+@on_postgresql
+def test_a_connection_that_breaks_under_a_statement_leaves_it_undecided(bed: Bed, database: Database) -> None:
+    with pytest.raises(Undecided):
+        database.run(text("SELECT pg_terminate_backend(pg_backend_pid())"), {})
+    assert answer_of(database) == 42
+
+
+@on_postgresql
+def test_a_transaction_that_breaks_before_its_commit_has_not_been(bed: Bed, database: Database) -> None:
+    with pytest.raises(StorageUnavailable) as caught, database.connection() as connection:
+        connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+    assert not isinstance(caught.value, Undecided)
+
+
+@on_postgresql
+def test_what_comes_after_a_row_of_usage_waits_for_the_disk(bed: Bed, database: Database, make_key: MakeKey) -> None:
+    UsageStore(database).add(usage_row(make_key()))
+    row = database.run(text("SELECT current_setting('synchronous_commit') AS found"), {})
+    assert row is not None
+    assert row.found == "on"
