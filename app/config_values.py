@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from environs import ValidationError
@@ -83,23 +84,32 @@ def _parse_no_keys(value: str) -> tuple[str, ...]:
 
 
 def _parse_database_url(value: str) -> str | None:
-    if not _is_url_of(value, "sqlite", "postgresql", "postgres"):
-        raise ValidationError(
-            "Expected a URL like sqlite:////var/lib/amux/amux.db or postgresql://user:password@host/name."
-        )
-    return value or None
+    if not value:
+        return None
+    from sqlalchemy import make_url  # not at the top, here and below: see app.opening
+
+    expected = "Expected a URL like sqlite:////var/lib/amux/amux.db or postgresql://user:password@host/name."
+    _check_url(value, ("sqlite", "postgresql", "postgres"), make_url, expected)
+    return value
 
 
 def _parse_redis_url(value: str) -> str | None:
-    if not _is_url_of(value, "redis", "rediss", "unix"):
-        raise ValidationError("Expected a URL like redis://localhost:6379/0.")
-    return value or None
+    if not value:
+        return None
+    from redis.connection import parse_url
+
+    _check_url(value, ("redis", "rediss", "unix"), parse_url, "Expected a URL like redis://localhost:6379/0.")
+    return value
 
 
-def _is_url_of(value: str, *schemes: str) -> bool:
-    """Also where nothing is given."""
+def _check_url(value: str, schemes: tuple[str, ...], parse: Callable[[str], object], expected: str) -> None:
     scheme, separator, rest = value.partition("://")
-    return value == "" or (scheme in schemes and bool(separator and rest))
+    if scheme not in schemes or not (separator and rest):
+        raise ValidationError(expected)
+    try:
+        parse(value)
+    except Exception:  # of any kind, and with the password in its words
+        raise ValidationError(expected) from None
 
 
 def _parse_prices(value: str, models: tuple[Model, ...] | None) -> dict[str, int]:

@@ -194,10 +194,13 @@ def test_nobody_without_a_key_that_works_sees_anything(keys: KeyStore, ask: Ask)
 def test_it_is_only_read(gateway: FlaskClient, keys: KeyStore) -> None:
     headers = {"Authorization": f"Bearer {keys.create('harbour')}"}
     assert gateway.post("/v1/usage", headers=headers).status_code == 405
+    assert "GET /v1/usage" in gateway.get("/v1/nothing", headers=headers).text
 
 
 def test_without_a_database_there_is_no_usage(client: FlaskClient) -> None:
-    assert client.get("/v1/usage").status_code == 404
+    refused = client.get("/v1/usage")
+    assert refused.status_code == 404
+    assert "/v1/usage" not in refused.text
 
 
 def test_every_image_request_leaves_a_row_whatever_became_of_it(

@@ -23,7 +23,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 keys = AppGroup("keys", help="Callers' API keys.")
 keys.add_command(usage_command(click.Argument(["name"])))
 
-COLUMNS = ("name", "prefix", "state", "balance", "requests_per_minute", "images_per_minute", "max_calls", "models")
+COLUMNS = (
+    *("name", "prefix", "state", "expires_at", "balance"),
+    *("requests_per_minute", "images_per_minute", "max_calls", "models"),
+)
 
 
 def limits(command: F) -> F:

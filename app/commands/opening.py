@@ -11,11 +11,11 @@ from typing import Concatenate, ParamSpec
 import click
 from flask import current_app
 from flask.cli import with_appcontext
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.config import Settings
 from app.errors import StorageUnavailable
-from app.storage.database import SchemaOutdated
+from app.storage.database import SchemaOutdated, reason
 from app.storage.keys import UnknownKey
 from app.storage.storage import Storage
 
@@ -45,21 +45,18 @@ def opened_storage() -> Iterator[Storage]:
     url = settings().database_url
     if url is None:
         raise click.ClickException("DATABASE_URL must be set: keys, the ledger and usage are in there.")
-    try:
-        storage = _open(settings(), url)
-    except (ValueError, SQLAlchemyError):
-        raise click.ClickException("DATABASE_URL cannot be read.") from None
+    storage = _open(settings(), url)
     try:
         yield storage
     except UnknownKey as error:
         raise click.ClickException(f"There is no key {error.args[0]}.") from None
     except StorageUnavailable as error:
-        raise click.ClickException(f"The database cannot be asked: {_reason(error.__cause__)}") from None
+        raise click.ClickException(f"The database cannot be asked: {reason(error.__cause__)}") from None
     except SchemaOutdated as error:
         words = str(error).removeprefix("The gateway cannot start: ")
         raise click.ClickException(words[:1].upper() + words[1:]) from None
     except SQLAlchemyError as error:
-        raise click.ClickException(f"The database refused: {_reason(error)}") from None
+        raise click.ClickException(f"The database refused: {reason(error)}") from None
     finally:
         storage.database.engine.dispose()
 
@@ -71,10 +68,5 @@ def _open(chosen: Settings, url: str) -> Storage:
         journal_folder=Path(chosen.journal_folder),
         max_call_seconds=chosen.minimax_timeout_seconds,
         usage_days=chosen.usage_days,
+        patient=True,
     )
-
-
-def _reason(error: BaseException | None) -> str:
-    """The driver's own words, in one line. They hold no password."""
-    words = str(error.orig if isinstance(error, DBAPIError) and error.orig else error)
-    return words.strip().splitlines()[0]

@@ -16,7 +16,7 @@ from marshmallow import ValidationError
 from PIL import Image
 
 from app.sandbox.drawing import draw_jpeg
-from app.sandbox.rehearsal import Rehearsal, break_connection
+from app.sandbox.rehearsal import Rehearsal, UnknownWord, break_connection
 from app.sandbox.rules import RequestSchema, open_reference, pixels_of
 
 MAX_KEPT_PICTURES = 256
@@ -70,8 +70,7 @@ def create_sandbox(api_key: str) -> Flask:
     @app.post("/v1/image_generation")
     def image_generation() -> ResponseReturnValue:
         _check_key(api_key)
-        drawing, reference = _read(request.get_json(silent=True))
-        rehearsal = Rehearsal.of(drawing["prompt"])
+        drawing, reference, rehearsal = _read(request.get_json(silent=True))
         fault = _rehearse(rehearsal)
         return fault or _answer(drawing, _draw(drawing, reference, rehearsal.withheld), store)
 
@@ -95,11 +94,11 @@ def _check_key(api_key: str) -> None:
         raise Refused(1004)
 
 
-def _read(body: Any) -> tuple[dict[str, Any], Image.Image | None]:
+def _read(body: Any) -> tuple[dict[str, Any], Image.Image | None, Rehearsal]:
     try:
         drawing = _SCHEMA.load(body)
-        return drawing, open_reference(drawing)
-    except ValidationError as error:
+        return drawing, open_reference(drawing), Rehearsal.of(drawing["prompt"])
+    except (ValidationError, UnknownWord) as error:
         raise Refused(2013, f"invalid params, {error}") from error
 
 

@@ -10,9 +10,20 @@ import struct
 from dataclasses import dataclass
 from typing import Any
 
-_WORD = re.compile(
-    r"sandbox:(?:(?P<code>[0-9]{1,5})|(?P<name>[a-z]+)(?:=(?P<value>[0-9]{1,4}(?:\.[0-9]+)?))?)\b", re.ASCII
+_WORD = re.compile(r"sandbox:(?P<word>[\w.=-]*\w)")
+_KNOWN = re.compile(
+    r"(?P<code>[0-9]{1,5})|(?P<fault>html|reset|half)|(?P<name>slow|withheld)(?:=(?P<value>[0-9]{1,4}(?:\.[0-9]+)?))?",
+    re.ASCII,
 )
+
+
+class UnknownWord(ValueError):
+    """A word that means nothing here; the message says which do."""
+
+    def __init__(self, word: str) -> None:
+        super().__init__(
+            f"sandbox:{word} is none of sandbox:CODE, slow=SECONDS, withheld=PICTURES, html, reset and half"
+        )
 
 
 @dataclass(frozen=True)
@@ -26,14 +37,18 @@ class Rehearsal:
 
     @classmethod
     def of(cls, prompt: str) -> Rehearsal:
+        """Raises `UnknownWord`: one that is misspelt would be taken for a rehearsal that went well."""
         code, numbers, fault = None, {"slow": 0.0, "withheld": 0.0}, None
-        for word in _WORD.finditer(prompt):
-            if word["code"]:
-                code = int(word["code"])
-            elif word["name"] in numbers:
-                numbers[word["name"]] = float(word["value"] or 1)
-            elif word["name"] in ("html", "reset", "half"):
-                fault = word["name"]
+        for word in _WORD.findall(prompt):
+            known = _KNOWN.fullmatch(word)
+            if known is None:
+                raise UnknownWord(word)
+            if known["code"]:
+                code = int(known["code"])
+            elif known["name"]:
+                numbers[known["name"]] = float(known["value"] or 1)
+            else:
+                fault = known["fault"]
         return cls(code=code, slow=numbers["slow"], withheld=int(numbers["withheld"]), fault=fault)
 
 

@@ -39,9 +39,12 @@ class Undecided(StorageUnavailable):
 
 
 class Database:
-    def __init__(self, url: str) -> None:
-        """`url` is SQLAlchemy's: `sqlite:////var/lib/amux/amux.db`, or `postgresql://user:password@host/name`."""
-        self._engines = engines.create(url)
+    def __init__(self, url: str, *, patient: bool = False) -> None:
+        """`url` is SQLAlchemy's: `sqlite:////var/lib/amux/amux.db`, or `postgresql://user:password@host/name`.
+
+        `patient` is for commands, whose statements may take as long as they need: no caller waits for them.
+        """
+        self._engines = engines.create(url, patient=patient)
         self.engine = self._engines.transactions
         self._hung_until = 0.0
 
@@ -79,9 +82,7 @@ class Database:
             with self._engines.reads.connect() as connection:
                 found = MigrationContext.configure(connection).get_current_revision()
         except SQLAlchemyError as error:
-            raise SchemaOutdated(
-                f"The gateway cannot start: no answer from DATABASE_URL ({type(error).__name__})."
-            ) from None
+            raise SchemaOutdated(f"The gateway cannot start: no answer from DATABASE_URL: {reason(error)}") from None
         if found != expected:
             raise SchemaOutdated(
                 "The gateway cannot start: the database's schema is "
@@ -103,6 +104,12 @@ class Database:
             if time.monotonic() - started > HUNG_SECONDS:
                 self._hung_until = time.monotonic() + HUNG_SECONDS
             raise (Undecided if progress.commits else StorageUnavailable) from error
+
+
+def reason(error: BaseException | None) -> str:
+    """The driver's own words, in one line. They hold no password."""
+    words = str(error.orig if isinstance(error, DBAPIError) and error.orig else error)
+    return words.strip().splitlines()[0]
 
 
 @dataclass

@@ -14,6 +14,7 @@ from sqlalchemy.exc import DisconnectionError
 POOL_SIZE = 5  # transactions are short, and none is open while MiniMax draws
 POOL_SECONDS = 10  # for one of them: a thousand calls may come, and end, at once
 SECONDS = 5  # for a new connection, for each statement, and for SQLite's lock
+QUIET_SECONDS = 30  # after which the kernel asks whether the server is still there
 _READS = "reads"  # the execution option of a transaction that writes nothing
 
 
@@ -26,10 +27,14 @@ class Engines:
     statements: Engine
 
 
-def create(url: str) -> Engines:
+def create(url: str, *, patient: bool) -> Engines:
     """Connects to nothing yet, so that the processes that are forked later have no connection in common."""
     parsed = _with_driver(make_url(url))
-    return _sqlite(parsed) if parsed.get_backend_name() == "sqlite" else _postgresql(parsed)
+    return (
+        _sqlite(parsed)
+        if parsed.get_backend_name() == "sqlite"
+        else _postgresql(parsed, psycopg.Connection if patient else _ImpatientConnection)
+    )
 
 
 def _with_driver(url: URL) -> URL:
@@ -56,7 +61,11 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
 
-def _postgresql(url: URL) -> Engines:
+def _postgresql(url: URL, kind: type[psycopg.Connection[Any]]) -> Engines:
+    def connect(_dialect: Any, _record: Any, args: Any, options: Any) -> psycopg.Connection[Any]:
+        # What stands between here and the server forgets a connection that is quiet for long.
+        return kind.connect(*args, **{"connect_timeout": SECONDS, "keepalives_idle": QUIET_SECONDS, **options})
+
     engine = create_engine(
         url,
         pool_size=POOL_SIZE,
@@ -65,15 +74,10 @@ def _postgresql(url: URL) -> Engines:
         isolation_level="AUTOCOMMIT",
         skip_autocommit_rollback=True,
     )
-    event.listen(engine, "do_connect", _connect_postgresql)
+    event.listen(engine, "do_connect", connect)
     event.listen(engine, "checkout", _check_nothing_came)
     transactions = engine.execution_options(isolation_level="READ COMMITTED")
     return Engines(transactions, transactions, engine)
-
-
-def _connect_postgresql(_dialect: Any, _record: Any, args: Any, options: Any) -> Any:
-    # What stands between here and the server forgets a connection that is quiet for long.
-    return _ImpatientConnection.connect(*args, **{"connect_timeout": SECONDS, "keepalives_idle": 30, **options})
 
 
 def _check_nothing_came(connection: Any, _record: Any, _proxy: Any) -> None:

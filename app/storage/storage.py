@@ -39,13 +39,20 @@ class Tidied:
 
 class Storage:
     def __init__(
-        self, url: str, *, prices: Mapping[str, int], journal_folder: Path, max_call_seconds: float, usage_days: int
+        self,
+        url: str,
+        *,
+        prices: Mapping[str, int],
+        journal_folder: Path,
+        max_call_seconds: float,
+        usage_days: int,
+        patient: bool = False,
     ) -> None:
         """`prices` are micro-units a picture, by the model's id; `usage_days` is how long usage is kept.
 
-        Nothing is asked of the database yet.
+        Nothing is asked of the database yet. `patient` is `Database`'s.
         """
-        self.database = Database(url)
+        self.database = Database(url, patient=patient)
         self.keys = KeyStore(self.database)
         self.ledger = Ledger(self.database)
         self.usage = UsageStore(self.database)

@@ -13,6 +13,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from app.storage.database import Database
 from app.storage.tables import USAGE, Usage, now, utc_day, within
 
+MOST_REMOVED = 10_000
+
 _ADD: dict[str, Executable] = {
     "sqlite": sqlite.insert(USAGE).on_conflict_do_nothing().returning(USAGE.c.id),
     # A server that crashes may lose the last half second of usage, never of the ledger: to wait for its disk here
@@ -66,6 +68,7 @@ class UsageStore:
         return [Total(str(row[0]), row[1], *(int(value) for value in row[2:])) for row in rows]
 
     def remove_older_than(self, days: int) -> int:
-        """How many rows were removed. The ledger keeps all of its."""
+        """How many rows were removed: `MOST_REMOVED` at a time, so that nobody waits for long. The ledger keeps all."""
+        old = select(USAGE.c.id).where(USAGE.c.created_at < now() - timedelta(days=days)).limit(MOST_REMOVED)
         with self._database.connection() as connection:
-            return connection.execute(delete(USAGE).where(USAGE.c.created_at < now() - timedelta(days=days))).rowcount
+            return connection.execute(delete(USAGE).where(USAGE.c.id.in_(old))).rowcount

@@ -63,7 +63,6 @@ def test_an_upgrade_without_a_database_url_succeeds(tmp_path: Path) -> None:
     [
         "sqlite:////nowhere/amux.db",
         "postgresql://amux:secretly@127.0.0.1:1/amux",
-        "postgresql://amux:secretly@127.0.0.1:port/amux",
         "postgresql:///amux?host=/nowhere",
     ],
 )

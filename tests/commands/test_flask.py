@@ -6,11 +6,17 @@ import json
 import re
 import shlex
 import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from tests.served.test_run import running
+from tests.served.wire import wait_until
+from tests.support.databases import Bed, SqliteBed
 from tests.support.processes import ROOT, environment, procfile_command
 
 
@@ -60,6 +66,30 @@ def test_every_command_is_in_the_help(url: str) -> None:
     assert done.returncode == 0
     for name in ("db", "keys", "ledger", "usage"):
         assert re.search(rf"^  {name} ", done.stdout, re.MULTILINE)
+
+
+@contextmanager
+def all_held(bed: Bed, count: int) -> Iterator[None]:
+    """Lets none of `count` commands go on before all have come so far as to ask which version there is."""
+    if isinstance(bed, SqliteBed):  # nobody may ask there while another one writes
+        yield
+        return
+    with psycopg.connect(bed.url) as holder, psycopg.connect(bed.url, autocommit=True) as watcher:
+        holder.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
+        holder.commit()
+        holder.execute("LOCK TABLE alembic_version")
+        yield
+        held = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        wait_until(lambda: watcher.execute(held).fetchone() == (count,), "all of them")
+
+
+def test_two_upgrades_at_once_do_it_once(empty_bed: Bed) -> None:
+    with ThreadPoolExecutor() as pool, all_held(empty_bed, 4):
+        upgrades = [pool.submit(flask, "db", "upgrade", DATABASE_URL=empty_bed.url) for _ in range(4)]
+    done = [upgrade.result() for upgrade in upgrades]
+    assert [(one.returncode, one.stdout, one.stderr) for one in done] == [
+        (0, "The database's schema is up to date.\n", "")
+    ] * 4
 
 
 def test_a_platform_s_release_phase_upgrades_or_has_nothing_to_do(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from app.errors import StorageUnavailable
+from app.storage import engines
 from app.storage.database import Database, Undecided
 from app.storage.keys import KeyStore
 from app.storage.usage import UsageStore
@@ -70,3 +71,17 @@ def test_what_comes_after_a_row_of_usage_waits_for_the_disk(bed: Bed, database: 
     row = database.run(text("SELECT current_setting('synchronous_commit') AS found"), {})
     assert row is not None
     assert row.found == "on"
+
+
+@on_postgresql
+def test_no_call_waits_for_long_and_a_command_for_as_long_as_it_takes(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "SECONDS", 1)
+    impatient, patient = Database(bed.url), Database(bed.url, patient=True)
+    slow = text("SELECT pg_sleep(1.5)")
+    with pytest.raises(Undecided):
+        impatient.run(slow, {})
+    assert patient.run(slow, {}) is not None
+    for database in (impatient, patient):
+        database.engine.dispose()
