@@ -9,10 +9,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
+from flask.testing import FlaskClient
+from werkzeug.exceptions import RequestTimeout
 
+from app.body import MAX_BODY_BYTES
 from app.commands.app import create_commands
 from app.config import Settings
 from app.errors import GatewayFull, InsufficientBalance, RateLimited, StorageFull, StorageUnavailable
@@ -20,6 +24,7 @@ from app.minimax.status import STATUS_CODES, WITHOUT_CODE
 from app.services.aspect_ratio import SIZES
 from tests.sdk.test_node_sdk import FOLDER, NODE
 from tests.served.test_run import running
+from tests.support.faces import EDITS, GENERATIONS
 from tests.support.processes import API_KEY, ROOT, Served, environment
 
 README = (ROOT / "README.md").read_text()
@@ -100,6 +105,30 @@ def test_the_table_of_the_wires_failures_is_the_codes() -> None:
     for ours in (GatewayFull, StorageFull, RateLimited, InsufficientBalance, StorageUnavailable):
         assert told.pop(ours.code) == (ours.http_status, ours.should_retry)
     assert told == {code: (verdict.http_status, verdict.should_retry) for code, verdict in WITHOUT_CODE.items()}
+
+
+CALLERS_OWN: dict[str, dict[str, Any]] = {
+    "invalid_value": {"json": {"model": "image-01", "prompt": "a", "n": 10}},
+    "invalid_json": {"data": "{", "content_type": "application/json"},
+    "invalid_form": {"path": EDITS, "data": b"--b\r\n", "content_type": "multipart/form-data; boundary=b"},
+    "invalid_api_key": {"headers": {"Authorization": "Bearer unknown"}},
+    "model_not_authorized": {"json": {"model": "image-01-live", "prompt": "a"}},
+    "not_found": {"path": "/images/generations"},
+    "model_not_found": {"path": "/v1/models/dall-e-3", "method": "GET"},
+    "method_not_allowed": {"method": "GET"},
+    "request_entity_too_large": {"data": b" " * (MAX_BODY_BYTES + 1), "content_type": "application/json"},
+    "unsupported_media_type": {"data": "a", "content_type": "text/plain"},
+}
+
+
+def test_the_table_of_the_callers_own_faults_is_what_they_are_told(client: FlaskClient) -> None:
+    told = {code.strip("`"): int(status) for _, code, status in rows("the caller's own, never retried")}
+    assert told.pop("request_timeout") == RequestTimeout.code  # takes a second: see tests/served
+    assert set(told) == set(CALLERS_OWN)
+    for code, asked in CALLERS_OWN.items():
+        answer = client.open(**{"path": GENERATIONS, "method": "POST"} | asked)
+        assert (answer.status_code, answer.get_json()["error"]["code"]) == (told[code], code)
+        assert answer.headers["x-should-retry"] == "false"
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is missing: apt-get install curl")
