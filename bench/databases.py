@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tests.support.databases import PostgresServer
+from tests.support.postgres_server import PostgresServer
 
 STORED = SQLITE, POSTGRESQL = "ours-sqlite", "ours-postgresql"
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.support import processes
-from tests.support.databases import PostgresServer
 from tests.support.nginx import needs_nginx, nginx
+from tests.support.postgres_server import PostgresServer
 from tests.support.processes import ROOT, environment
 from tests.support.redis_server import needs_redis, redis_server
 

@@ -1,0 +1,116 @@
+"""A real PostgreSQL server that a test may kill, freeze and start again."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import psycopg
+
+from tests.support.processes import START_SECONDS
+
+# Debian keeps them out of the PATH.
+_FOUND = shutil.which(
+    "initdb", path=os.pathsep.join([*map(str, Path("/usr/lib/postgresql").glob("*/bin")), os.environ["PATH"]])
+)
+BIN = Path(_FOUND).resolve().parent if _FOUND else None
+
+
+class PostgresServer:
+    """Reached over a socket in a folder of its own. PostgreSQL refuses to run as root."""
+
+    def __init__(self, *, durable: bool = False) -> None:
+        """`durable` is for measuring: tests that kill it only need what PostgreSQL itself survives."""
+        self._fsync = "on" if durable else "off"
+        self.user = "postgres" if os.geteuid() == 0 else None
+        self._folder = Path(tempfile.mkdtemp(prefix="amux-postgres-", dir="/tmp"))
+        self._data = self._folder / "data"
+        self._process: subprocess.Popen[bytes] | None = None
+        if self.user:
+            account = pwd.getpwnam(self.user)
+            os.chown(self._folder, account.pw_uid, account.pw_gid)
+        self._run("initdb", "-D", str(self._data), "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8").wait()
+
+    def start(self) -> None:
+        """It answers when this returns. Its time zone is nobody's: what depends on it fails."""
+        give_up = time.monotonic() + START_SECONDS
+        while not self._answers():
+            if time.monotonic() > give_up:
+                raise RuntimeError(f"PostgreSQL does not answer:\n{(self._folder / 'log').read_text()}")
+            # What a killed one has left behind keeps the next one from starting, for a moment.
+            if self._process is None or self._process.poll() is not None:
+                settings = (
+                    "listen_addresses=",
+                    f"fsync={self._fsync}",
+                    "timezone=Pacific/Kiritimati",
+                    "max_connections=200",
+                )
+                chosen = [argument for setting in settings for argument in ("-c", setting)]
+                self._process = self._run("postgres", "-D", str(self._data), "-k", str(self._folder), *chosen)
+            time.sleep(0.02)
+
+    def kill(self) -> None:
+        """As kill -9 does it, all of its processes."""
+        self.signal(signal.SIGKILL)
+        if self._process is not None:
+            self._process.wait()
+
+    def signal(self, number: int) -> None:
+        if self._process is not None and self._process.poll() is None:
+            os.kill(self._process.pid, number)
+            for child in _children(self._process.pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(child, number)
+
+    def close(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGQUIT)
+            self._process.wait(START_SECONDS)
+        shutil.rmtree(self._folder)
+
+    def url(self, name: str) -> str:
+        return f"postgresql://postgres@/{name}?host={self._folder}"
+
+    def create(self, name: str, *, template: str = "template1") -> None:
+        self._execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+
+    def drop(self, name: str) -> None:
+        self._execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+    def _execute(self, statement: str) -> None:
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(statement.encode())
+
+    def _answers(self) -> bool:
+        try:
+            psycopg.connect(self.url("postgres"), connect_timeout=START_SECONDS).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def _run(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
+        assert BIN is not None
+        with (self._folder / "log").open("ab") as log:
+            return subprocess.Popen(
+                [str(BIN / program), *arguments],
+                cwd=self._folder,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                user=self.user,
+                group=self.user,
+                extra_groups=None if self.user is None else [],
+            )
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
