@@ -16,7 +16,7 @@ from sqlalchemy import select, update
 from app.accounts.caller import Caller, digest, fingerprint
 from app.errors import InvalidApiKey
 from app.storage.database import Database
-from app.storage.in_steps import credit
+from app.storage.moves_in_steps import credit
 from app.storage.tables import ApiKey, now
 
 SECRET_PREFIX = "amux_sk_"  # noqa: S105 (what secret scanners can look for)

@@ -12,13 +12,13 @@ from datetime import date, datetime
 
 from sqlalchemy import func, or_, select
 
-from app.storage import at_once, in_steps
+from app.storage import moves_at_once, moves_in_steps
 from app.storage.database import Database
 from app.storage.moves import Ended, Hold, Moves, Settlement
 from app.storage.tables import KEYS, LEDGER, RESERVATIONS, Entry, within
 
 # SQLite changes one table a statement.
-_MOVES: dict[str, Moves] = {"sqlite": in_steps, "postgresql": at_once}
+_MOVES: dict[str, Moves] = {"sqlite": moves_in_steps, "postgresql": moves_at_once}
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Ledger:
         Raises `ValueError` where it would be above `MAX_BALANCE`.
         """
         with self._database.connection() as connection:
-            return in_steps.credit(connection, key_id, amount, note=note)
+            return moves_in_steps.credit(connection, key_id, amount, note=note)
 
     def reserve(self, hold: Hold) -> int | None:
         """The balance left, None without a limit. Raises `InsufficientBalance`."""
@@ -55,7 +55,7 @@ class Ledger:
         """
         ended = self._moves.end(self._database, settlement)
         if ended is None and settlement.outcome == "settle":
-            return in_steps.charge_late(self._database, settlement)
+            return moves_in_steps.charge_late(self._database, settlement)
         return ended
 
     def sweep(self, *, before: datetime, owners: Sequence[str] = ()) -> int:

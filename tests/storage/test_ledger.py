@@ -15,10 +15,10 @@ from sqlalchemy.exc import IntegrityError
 
 from app.errors import InsufficientBalance
 from app.storage.database import Database
-from app.storage.in_steps import MAX_BALANCE
 from app.storage.keys import KeyStore
 from app.storage.ledger import Ledger
 from app.storage.moves import Hold, Outcome, Settlement
+from app.storage.moves_in_steps import MAX_BALANCE
 from app.storage.tables import Entry, Reservation, now
 from tests.storage.conftest import PRICE, MakeKey
 

@@ -11,8 +11,8 @@ from sqlalchemy import text
 
 from app.errors import InsufficientBalance
 from app.storage.database import Database
-from app.storage.in_steps import balance_of
 from app.storage.moves import Ended, Hold, Settlement
+from app.storage.moves_in_steps import balance_of
 from app.storage.tables import now
 
 _RESERVE = text("""
