@@ -57,10 +57,14 @@ class PostgresServer:
             time.sleep(0.02)
 
     def kill(self) -> None:
-        """As kill -9 does it, all of its processes."""
+        """As kill -9 does it, all of its processes: their sockets are closed when this returns."""
+        if self._process is None:
+            return
+        children = _children(self._process.pid)
         self.signal(signal.SIGKILL)
-        if self._process is not None:
-            self._process.wait()
+        self._process.wait()
+        while any(map(_is_alive, children)):
+            time.sleep(0.001)
 
     def signal(self, number: int) -> None:
         if self._process is not None and self._process.poll() is None:
@@ -107,6 +111,13 @@ class PostgresServer:
                 group=self.user,
                 extra_groups=None if self.user is None else [],
             )
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 def _children(pid: int) -> list[int]:
