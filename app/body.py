@@ -23,9 +23,11 @@ class _Readable(Protocol):
 class CountedBody:
     """Stands in for `wsgi.input`: counts what is read and notices a body that ends before its Content-Length."""
 
-    def __init__(self, stream: _Readable, length: int | None) -> None:
+    def __init__(self, stream: _Readable, length: int | None, seconds: float | None = None) -> None:
+        """`seconds` is how long the server waits for the whole of a request, where that is known."""
         self._stream = stream
         self._length = length
+        self._seconds = seconds
         self._ended = length == 0
         self.bytes_read = 0
         self._draining = False
@@ -35,9 +37,15 @@ class CountedBody:
         """Wraps the body of one request. Without a length it is only read where the server marks its end."""
         sent = str(environ.get("CONTENT_LENGTH") or "")
         length = int(sent) if sent.isdecimal() else (None if environ.get("wsgi.input_terminated") else 0)
-        body = cls(environ["wsgi.input"], length)  # type: ignore[arg-type]
+        seconds = getattr(environ.get("gunicorn.socket"), "seconds", None)  # as `CallersSocket` has them
+        body = cls(environ["wsgi.input"], length, seconds)  # type: ignore[arg-type]
         environ["wsgi.input"] = body
         return body
+
+    @property
+    def is_too_large(self) -> bool:
+        """By its own account; a body without a length is, once so much of it has come."""
+        return self.bytes_read >= MAX_BODY_BYTES if self._length is None else self._length > MAX_BODY_BYTES
 
     def read(self, size: int = -1, /) -> bytes:
         if self._ended:
@@ -48,12 +56,15 @@ class CountedBody:
             data = self._stream.read(wanted)
         except TimeoutError as error:
             self._ended = True
-            raise RequestTimeout("The request took too long to arrive.") from error
+            how_long = f"longer than {self._seconds:g} s" if self._seconds else "too long"
+            raise RequestTimeout(
+                f"The request took {how_long} to arrive: it was given up, and nothing was sent to MiniMax."
+            ) from error
         except Exception as error:  # whatever the server calls it: a reset, a broken chunk
             self._ended = True
             raise ClientDisconnected("The request body is broken or was cut short.") from error
         self.bytes_read += len(data)
-        if self._length is None and self.bytes_read >= MAX_BODY_BYTES and not self._draining:
+        if self._length is None and self.is_too_large and not self._draining:
             raise RequestEntityTooLarge  # werkzeug cuts a body without a length at the bound instead
         if self.bytes_read == self._length:
             self._ended = True

@@ -6,17 +6,20 @@ import logging
 import re
 from collections.abc import Iterable
 
-from flask import Flask, current_app, jsonify
+from flask import Flask, current_app, g, jsonify, request
 from flask.typing import ResponseReturnValue
-from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
+from app.body import MAX_BODY_BYTES, CountedBody
 from app.errors import GatewayError
 from app.request_log import current_record
+from app.services.reference_image import MAX_IMAGE_BYTES
 
 log = logging.getLogger(__name__)
 
 # Headers of a framework refusal that mean something to the caller beside the envelope.
 _KEPT_HEADERS = ("Allow", "Retry-After", "Content-Range")
+_MIB = 1024 * 1024
 
 
 def register_error_handlers(app: Flask) -> None:
@@ -37,11 +40,30 @@ def from_http_exception(error: HTTPException) -> GatewayError:
 def _message(error: HTTPException) -> str:
     match error:
         case NotFound():
-            return f"There is nothing at this path. The gateway serves {', '.join(_endpoints())}."
+            return f"{_why_nothing_is_there()} The gateway serves {', '.join(_endpoints())}."
         case MethodNotAllowed(valid_methods=[*methods]):
             return f"This path takes {' and '.join(sorted(_named(methods)))} only."
+        case RequestEntityTooLarge():
+            return _what_is_too_large()
         case _:
             return error.description or error.name
+
+
+def _why_nothing_is_there() -> str:
+    if request.path == "/v1/usage":
+        return "Usage needs a database, and this gateway has none (DATABASE_URL)."
+    if current_app.url_map.bind("").allowed_methods(f"/v1{request.path}"):
+        return "There is nothing at this path: a base URL for this gateway ends in /v1."
+    return "There is nothing at this path."
+
+
+def _what_is_too_large() -> str:
+    """werkzeug says the same of a form with too many parts."""
+    body: CountedBody = g.body
+    if not body.is_too_large:
+        return f"The form has over {request.max_form_parts} parts."
+    limit, image_limit = MAX_BODY_BYTES // _MIB, MAX_IMAGE_BYTES // _MIB
+    return f"The body is over {limit} MiB; a reference image must be smaller than {image_limit} MB."
 
 
 def _endpoints() -> list[str]:

@@ -51,14 +51,14 @@ class InvalidRequest(GatewayError):
 
 
 class InvalidApiKey(GatewayError):
-    """401: no key or an unknown one. The same words for both, and the key is never echoed."""
+    """401: no key, or one that does not hold. The same words for all of them, and the key is never echoed."""
 
     http_status = 401
     code = "invalid_api_key"
     extra_headers = (("WWW-Authenticate", "Bearer"),)
 
     def __init__(self) -> None:
-        super().__init__("Missing or invalid API key: send one as 'Authorization: Bearer <key>'.")
+        super().__init__("Missing, unknown, revoked or expired API key: send one as 'Authorization: Bearer <key>'.")
 
 
 class ModelNotAuthorized(GatewayError):

@@ -6,6 +6,7 @@ import io
 import logging
 import re
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ from app.config import Settings
 from app.logs import QuietJsonFormatter
 from app.minimax.answer import Answer
 from tests.conftest import AUTH, MakeClient
+from tests.support.faces import BOUNDARY, multipart
 from tests.support.processes import API_KEY
 from tests.support.scripted import ScriptedServer
 
@@ -74,7 +76,7 @@ def test_every_exception_of_werkzeug_wears_the_envelope(status: int) -> None:
     error = default_exceptions[status]()
     code = re.sub(r"[^a-z]+", "_", error.name.lower())
     message = assert_envelope(raising(error).post(GENERATIONS, json=DOCUMENT), status, code)
-    if status != 404:  # that of a path has better ones
+    if status not in (404, 413):  # which have better ones
         assert message == error.description
 
 
@@ -116,6 +118,20 @@ def test_a_path_that_is_none_is_404(client: FlaskClient, method: str, path: str)
         "There is nothing at this path. The gateway serves "
         "GET /v1/models, POST /v1/images/edits, POST /v1/images/generations."
     )
+
+
+@pytest.mark.parametrize("path", ["/images/generations", "/images/edits", "/models", "/models/image-01"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_base_url_without_v1_is_told_so(client: FlaskClient, method: str, path: str) -> None:
+    message = assert_envelope(client.open(path, method=method), 404, "not_found")
+    assert message.startswith(
+        "There is nothing at this path: a base URL for this gateway ends in /v1. The gateway serves "
+    )
+
+
+def test_usage_without_a_database_is_told_so(client: FlaskClient) -> None:
+    message = assert_envelope(client.get("/v1/usage"), 404, "not_found")
+    assert message.startswith("Usage needs a database, and this gateway has none (DATABASE_URL). The gateway serves ")
 
 
 @pytest.mark.parametrize(
@@ -173,9 +189,21 @@ def test_too_large_a_body_is_read_up_to_a_bound_and_then_413(
     """Who is still sending when the answer comes sees a broken pipe instead, and sends everything again."""
     upload = Upload(size)
     response = client.post(EDITS, environ_overrides=upload.environ, content_type=content_type)
-    assert_envelope(response, 413, "request_entity_too_large")
+    message = assert_envelope(response, 413, "request_entity_too_large")
+    assert message == "The body is over 16 MiB; a reference image must be smaller than 10 MB."
     assert min(size, MAX_DRAINED_BYTES) <= upload.taken <= MAX_DRAINED_BYTES + 65536
     assert upstream.connections == 0
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_too_many_parts_of_a_form_are_not_called_too_large_a_body(client: FlaskClient, chunked: bool) -> None:
+    """werkzeug raises the same for both."""
+    body = multipart(*((f"x{number}", "1") for number in range(1001)))
+    environ = {"wsgi.input_terminated": True, "CONTENT_LENGTH": None} if chunked else {}
+    kind = f"multipart/form-data; boundary={BOUNDARY}"
+    response = client.post(EDITS, data=body, content_type=kind, environ_overrides=environ)
+    message = assert_envelope(response, 413, "request_entity_too_large")
+    assert message == "The form has over 1000 parts."
 
 
 @pytest.mark.parametrize("path", [GENERATIONS, EDITS, "/v1/nowhere"])
@@ -185,6 +213,28 @@ def test_a_refusal_for_another_reason_waits_for_the_body_too(client: FlaskClient
     response = client.post(path, environ_overrides=upload.environ, content_type="application/json", headers=headers)
     assert response.status_code in (401, 404)
     assert upload.taken == 5_000_000
+
+
+# Too slow.
+
+
+class Slow(io.RawIOBase):
+    """A body of which nothing comes in time."""
+
+    def read(self, size: int = -1) -> bytes:
+        raise TimeoutError
+
+
+@pytest.mark.parametrize(
+    ("connection", "how_long"),
+    [(SimpleNamespace(seconds=2.5), "longer than 2.5 s"), (SimpleNamespace(), "too long"), (None, "too long")],
+    ids=["ours", "another", "none"],
+)
+def test_too_slow_a_body_is_told_how_long_it_may_take(client: FlaskClient, connection: object, how_long: str) -> None:
+    environ = {"wsgi.input": Slow(), "CONTENT_LENGTH": "9", "gunicorn.socket": connection}
+    response = client.post(GENERATIONS, environ_overrides=environ, content_type="application/json")
+    message = assert_envelope(response, 408, "request_timeout")
+    assert message == f"The request took {how_long} to arrive: it was given up, and nothing was sent to MiniMax."
 
 
 # A bug.
@@ -291,7 +341,7 @@ def test_no_key_and_a_wrong_one_are_401_in_the_same_words(
     headers = Headers() if sent is None else Headers({"Authorization": sent})
     response = client.open(path, method=method, json=DOCUMENT if method == "POST" else None, headers=headers)
     message = assert_envelope(response, 401, "invalid_api_key")
-    assert message == "Missing or invalid API key: send one as 'Authorization: Bearer <key>'."
+    assert message == "Missing, unknown, revoked or expired API key: send one as 'Authorization: Bearer <key>'."
     assert response.headers["WWW-Authenticate"] == "Bearer"
     assert upstream.connections == 0
 

@@ -9,7 +9,7 @@ import socket
 import time
 import uuid
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 from gunicorn.http.errors import (
     ExpectationFailed,
@@ -35,24 +35,33 @@ log = logging.getLogger(__name__)
 # gunicorn reads up to 1 MiB of a body at once and copies it twice, which is most of what an upload then costs.
 SocketUnreader.max_body_chunk = 192 * 1024
 
-# What gunicorn could not read, where 400 would be less than the truth.
-_STATUSES: dict[type[Exception], tuple[int, str]] = {
-    LimitRequestLine: (414, "URI Too Long"),
-    LimitRequestHeaders: (431, "Request Header Fields Too Large"),
-    ExpectationFailed: (417, "Expectation Failed"),
-    UnsupportedTransferCoding: (501, "Not Implemented"),
-}
 
+class Refusal(NamedTuple):
+    status: int
+    reason: str
+    code: str
+    message: str
+
+
+# What gunicorn could not read, where 400 would be less than the truth; in the same words as deploy/nginx.conf.
+REFUSALS: dict[type[Exception], Refusal] = {
+    LimitRequestLine: Refusal(414, "URI Too Long", "uri_too_long", "The URL is too long."),
+    LimitRequestHeaders: Refusal(
+        431,
+        "Request Header Fields Too Large",
+        "request_header_fields_too_large",
+        "The request's headers are too large.",
+    ),
+    ExpectationFailed: Refusal(
+        417, "Expectation Failed", "expectation_failed", "The server knows no expectation but 100-continue."
+    ),
+    UnsupportedTransferCoding: Refusal(
+        501, "Not Implemented", "not_implemented", "The server does not know this Transfer-Encoding."
+    ),
+}
 
 MAX_FAREWELLS = 64
 UNREAD_BODY_SECONDS = 0.05
-
-
-class MalformedRequest(GatewayError):
-    """400 and its like, before there is a request that the app could see."""
-
-    http_status = 400
-    code = "bad_request"
 
 
 class EnvelopeWorker(ThreadWorker):  # type: ignore[misc]
@@ -120,20 +129,15 @@ class EnvelopeWorker(ThreadWorker):  # type: ignore[misc]
         """Answers and logs without a word of what was sent: the faulty header may be the one with the key."""
         record = RequestRecord(request_id=uuid.uuid4().hex)
         if isinstance(exc, ParseException) and not isinstance(exc, InvalidResponseHeader | InvalidResponseHeaderName):
-            status, reason = _STATUSES.get(type(exc), (400, "Bad Request"))
-            error: GatewayError = MalformedRequest(
-                f"This is not a request that the server can read: {type(exc).__name__}."
-            )
+            refusal = REFUSALS.get(type(exc)) or _unreadable(exc)
             self.log.warning("Malformed request: %s, request id %s", type(exc).__name__, record.request_id)
         else:
-            status, reason = 500, "Internal Server Error"
-            error = GatewayError(
-                f"The gateway failed; the operator can find this by its request id, {record.request_id}."
-            )
+            refusal = _bug(record.request_id)
             log.error("bug", exc_info=exc, extra={"request_id": record.request_id})
+        error = GatewayError(refusal.message, code=refusal.code)
         record.refused_by(error)
         body = json.dumps(error.envelope()).encode()
-        log_request(record, endpoint=None, status=status, bytes_in=0, bytes_out=len(body))
+        log_request(record, endpoint=None, status=refusal.status, bytes_in=0, bytes_out=len(body))
         headers = {
             "Content-Type": "application/json",
             "Content-Length": str(len(body)),
@@ -141,11 +145,23 @@ class EnvelopeWorker(ThreadWorker):  # type: ignore[misc]
             **record.headers(),
             **error.headers(),
         }
-        head = "\r\n".join([f"HTTP/1.1 {status} {reason}", *(f"{k}: {v}" for k, v in headers.items()), "", ""])
+        head = "\r\n".join(
+            [f"HTTP/1.1 {refusal.status} {refusal.reason}", *(f"{k}: {v}" for k, v in headers.items()), "", ""]
+        )
         try:
             client.sendall(head.encode("latin-1") + body)
         except OSError:
             self.log.debug("The sender of a malformed request is gone.")
+
+
+def _unreadable(error: ParseException) -> Refusal:
+    message = f"This is not a request that the server can read: {type(error).__name__}."
+    return Refusal(400, "Bad Request", "bad_request", message)
+
+
+def _bug(request_id: str) -> Refusal:
+    message = f"The gateway failed; the operator can find this by its request id, {request_id}."
+    return Refusal(500, "Internal Server Error", GatewayError.code, message)
 
 
 def _take_leave(sock: socket.socket) -> None:

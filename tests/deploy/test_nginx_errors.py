@@ -71,7 +71,7 @@ def test_an_instance_that_is_killed_may_have_drawn(tmp_path: Path) -> None:
         for gateway in (one, two):
             [worker] = children(gateway.process.pid)
             os.kill(worker, signal.SIGKILL)
-        check(caller.reply(), sent, 502, "gateway_unreachable", retry=False)
+        check(caller.reply(), sent, 502, "gateway_interrupted", retry=False)
         wait_until(lambda: ask(front.url, head("GET", "/readyz"), "GET").status == 200, "a new worker")
         assert upstream.arrived == ["once"]
 
@@ -92,7 +92,7 @@ def test_one_that_was_passed_over_does_not_make_a_broken_call_free(instance: Scr
         for number in range(1, 4):
             sent = request_id()
             reply = ask(front.url, generation("a", f"x-request-id: {sent}"))
-            check(reply, sent, 502, "gateway_unreachable", retry=False)
+            check(reply, sent, 502, "gateway_interrupted", retry=False)
             assert "may have been drawn" in reply.error["message"]
             assert len(instance.received) == number
         wait_until(lambda: len(json_lines(front.log)) == 3, "nginx's lines")
@@ -129,7 +129,7 @@ def test_an_instance_that_cannot_be_connected_to_in_time_was_sent_nothing(tmp_pa
         front = stack.enter_context(nginx(tmp_path, url, changes=changes))
         sent = request_id()
         reply = ask(front.url, generation("a", f"x-request-id: {sent}"))
-        check(reply, sent, 504, "gateway_timeout", retry=True)
+        check(reply, sent, 504, "gateway_unreachable", retry=True)
         assert "nothing was sent" in reply.error["message"]
 
 

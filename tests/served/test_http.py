@@ -70,6 +70,13 @@ MALFORMED: dict[str, tuple[int, bytes]] = {
     "long header": (431, head("GET", "/healthz", f"X: {SECRET}{'a' * 9000}")),
     "many headers": (431, head("GET", "/healthz", *[f"X-{number}: {SECRET}" for number in range(200)])),
 }
+CODES = {
+    400: "bad_request",
+    414: "uri_too_long",
+    417: "expectation_failed",
+    431: "request_header_fields_too_large",
+    501: "not_implemented",
+}
 
 
 @pytest.mark.parametrize("case", MALFORMED)
@@ -82,11 +89,12 @@ def test_what_is_no_request_is_told_so_in_the_envelope_and_logged_without_its_co
         reply = caller.send(data).reply()
         assert caller.is_hung_up()
     assert reply.status == status
-    assert reply.error["code"] == "bad_request"
+    assert reply.error["code"] == CODES[status]
+    assert ("This is not a request that the server can read: " in reply.error["message"]) == (status == 400)
     assert SECRET not in reply.body.decode()
     assert reply.headers["x-should-retry"] == "false"
     line = only_line(gateway, reply.headers["x-request-id"])
-    assert (line["status"], line["code"], line["endpoint"]) == (status, "bad_request", None)
+    assert (line["status"], line["code"], line["endpoint"]) == (status, CODES[status], None)
     assert SECRET not in gateway.log.read_text()
     assert upstream.received == []
     assert health(gateway.url) == 200
@@ -200,6 +208,18 @@ def too_large(gateway: Served, *, with_length: bool) -> Reply:
     return reply
 
 
+def test_too_slow_a_body_is_told_how_long_the_gateway_waits(upstream: ScriptedServer, tmp_path: Path) -> None:
+    with (
+        processes.gateway(tmp_path, upstream.url, AMUX_TRANSFER_SECONDS="1.5") as gateway,
+        Caller(gateway.url) as caller,
+    ):
+        caller.send(head("POST", GENERATIONS, "Content-Type: application/json", "Content-Length: 9"))
+        reply = caller.reply()
+    assert (reply.status, reply.error["code"]) == (408, "request_timeout")
+    assert reply.error["message"].startswith("The request took longer than 1.5 s to arrive: ")
+    assert upstream.received == []
+
+
 @pytest.mark.parametrize("with_length", [True, False], ids=["length", "chunked"])
 def test_too_large_a_body_is_read_to_its_end_before_it_is_refused(
     gateway: Served, upstream: ScriptedServer, with_length: bool
@@ -208,6 +228,7 @@ def test_too_large_a_body_is_read_to_its_end_before_it_is_refused(
     reply = too_large(gateway, with_length=with_length)
     assert reply.status == 413
     assert reply.error["code"] == "request_entity_too_large"
+    assert reply.error["message"].startswith("The body is over 16 MiB; ")
     assert reply.headers["x-should-retry"] == "false"
     assert only_line(gateway, reply.headers["x-request-id"])["bytes_in"] == TOO_LARGE + 11
     assert upstream.received == []
