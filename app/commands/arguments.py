@@ -43,7 +43,7 @@ class Models(click.ParamType[str]):
     name = "models"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if value in ("", "all"):
+        if value == "all":
             return ""
         found = [find_model(name.strip()) for name in str(value).split(",")]
         if None in found:
@@ -128,12 +128,13 @@ def days(command: F) -> F:
 
 
 def between(start: date | None, end: date | None) -> tuple[date, date]:
-    """The first and the last day. Raises `click.ClickException`."""
+    """The first and the last day, in UTC. Raises `click.ClickException`."""
     last = end or datetime.now(UTC).date()
     try:
         first = start or last - timedelta(days=DEFAULT_DAYS - 1)
     except OverflowError:
         first = date.min
     if first > last:
-        raise click.ClickException("--start must not come after --end.")
+        in_future = f"--start lies in the future: today is {last}, in UTC."
+        raise click.ClickException(in_future if end is None else "--start must not come after --end.")
     return first, last

@@ -11,7 +11,7 @@ from flask.cli import AppGroup
 from sqlalchemy.exc import IntegrityError
 
 from app.commands.arguments import MOST_MONEY, Expiry, Limit, Models, Money, Name, is_given
-from app.commands.opening import with_storage
+from app.commands.opening import settings, with_storage
 from app.commands.output import Row, Style, print_json, print_row, print_rows, styles
 from app.commands.usage import usage_command
 from app.storage.keys import fingerprint_of
@@ -27,12 +27,13 @@ COLUMNS = (
     *("name", "prefix", "state", "expires_at", "balance"),
     *("requests_per_minute", "images_per_minute", "max_calls", "models"),
 )
+EXPIRES = "In UTC, like 2027-01-31T18:00, or never. A bare day, like 2027-01-31, means its first moment."
 
 
 def limits(command: F) -> F:
     """The options that `create` and `update` share."""
     for option in (
-        click.option("--expires", "expires_at", type=Expiry(), help="A moment in UTC, or never."),
+        click.option("--expires", "expires_at", type=Expiry(), help=EXPIRES),
         click.option("--max-calls", type=Limit(), help="Calls in flight, or none."),
         click.option("--ipm", "images_per_minute", type=Limit(), help="Pictures a minute, or none."),
         click.option("--rpm", "requests_per_minute", type=Limit(), help="Requests a minute, or none."),
@@ -55,10 +56,11 @@ def create(storage: Storage, /, name: str, balance: int | None, style: Style | N
         secret = storage.keys.create(name, balance=balance, **chosen)
     except IntegrityError:
         raise click.ClickException(f"There is already a key {name}.") from None
+    _warn_of_disabled(chosen["models"])
     if style == "json":
         print_json({"name": name, "api_key": secret})
     else:
-        click.echo("The key is on stdout, this once:", err=True)
+        click.echo("The key is on stdout, this once.", err=True)
         click.echo(secret)
 
 
@@ -90,6 +92,7 @@ def update(storage: Storage, /, name: str, style: Style | None, **limits: Any) -
     if not given:
         raise click.ClickException("Nothing to change: see --help.")
     storage.keys.update(name, **given)
+    _warn_of_disabled(given.get("models", ""))
     print_row(_row(storage.keys.get(name)), style)
 
 
@@ -98,29 +101,49 @@ def update(storage: Storage, /, name: str, style: Style | None, **limits: Any) -
 @with_storage
 def revoke(storage: Storage, name: str) -> None:
     """Stops a key within 5 seconds, for good."""
-    if storage.keys.get(name).revoked_at is None:
-        storage.keys.revoke(name)
-    click.echo(f"{name} is revoked.")
+    key = storage.keys.get(name)
+    if key.revoked_at is None:
+        storage.keys.revoke(key.name)
+    click.echo(f"{key.name} is revoked.")
 
 
 @keys.command(context_settings={"ignore_unknown_options": True})  # a negative amount is none
 @click.argument("name")
 @click.argument("amount", type=Money(least=-MOST_MONEY))
-@click.option("--note", type=Name(longest=128), help="What the ledger says of it.")
+@click.option("--note", type=Name(longest=128), metavar="TEXT", help="What the ledger says of it.")
 @styles("json")
 @with_storage
 def credit(storage: Storage, name: str, amount: int, note: str | None, style: Style | None) -> None:
-    """Adds AMOUNT micro-units to the balance, or takes them off it. A key that was not limited is from now on."""
+    """Adds AMOUNT micro-units to the balance, or takes them off it. A key that had none gets one, for good."""
+    key = storage.keys.get(name)
+    if key.balance is None and amount <= 0:
+        raise click.ClickException(
+            f"{key.name} has no balance to take from: it spends without limit. For a balance of 0, make a new key."
+        )
     try:
-        balance = storage.ledger.credit(storage.keys.get(name).id, amount, note=note or "")
+        balance = storage.ledger.credit(key.id, amount, note=note or "")
     except IntegrityError:
-        raise click.ClickException("The balance would be below 0.") from None
+        left = storage.keys.by_id(key.id).balance
+        raise click.ClickException(
+            f"The balance of {key.name} is {left}: no more than that can be taken off."
+        ) from None
     except ValueError as error:
         raise click.ClickException(str(error)) from None
     if style == "json":
-        print_json({"name": name, "balance": balance})
+        print_json({"name": key.name, "balance": balance})
+    elif key.balance is None:
+        click.echo(f"{key.name} spent without limit until now; its balance is {balance}.")
     else:
-        click.echo(f"The balance of {name} is {balance}.")
+        click.echo(f"The balance of {key.name} is {balance}.")
+
+
+def _warn_of_disabled(models: str) -> None:
+    """`models` as a key has them. It is no error: the gateway's environment may be another one than the command's."""
+    enabled = {model.id for model in settings().enabled_models}
+    disabled = [model for model in models.split(",") if model and model not in enabled]
+    if disabled:
+        names = ", ".join(disabled)
+        click.echo(f"Not in AMUX_ENABLED_MODELS here: {names}. A gateway with the same settings refuses it.", err=True)
 
 
 def _row(key: ApiKey) -> Row:

@@ -16,6 +16,11 @@ from app.storage.storage import Storage
 KINDS = ("credit", "reserve", "settle", "release", "unknown")
 COLUMNS = ("created_at", "key", "kind", "amount", "charged", "request_id", "trace_id", "note")
 MISMATCH = ("name", "balance", "entries")
+BROKEN = (
+    "These balances are not the sum of their entries: as calls write both in one transaction, somebody or something "
+    "else has changed the rows. Stop the gateways, make a backup, and read all entries of each key: "
+    "ledger list --key NAME --start 2000-01-01"
+)
 
 ledger = AppGroup("ledger", help="What was reserved, charged and credited.")
 
@@ -43,11 +48,13 @@ def list_entries(
 @styles("json")
 @with_storage
 def check(storage: Storage, style: Style | None) -> None:
-    """Whether each balance is the sum of its entries. Exit status 1, and the keys that are not, if not."""
+    """Whether each balance is the sum of its entries. Exit status 1, and the keys where it is not, if not."""
     wrong = [
         {"name": storage.keys.by_id(found.key_id).name, "balance": found.balance, "entries": int(found.entries)}
         for found in storage.ledger.check()
     ]
+    if wrong:
+        click.echo(BROKEN, err=True)
     if wrong or style == "json":
         print_rows(wrong, style, MISMATCH)
     else:
@@ -60,12 +67,17 @@ def check(storage: Storage, style: Style | None) -> None:
 @styles("json")
 @with_storage
 def sweep(storage: Storage, style: Style | None) -> None:
-    """Does at once what the gateway does every 5 seconds: the journal, reservations left open, old usage."""
-    done = storage.do_chores()
+    """Does at once what the gateway does every 5 seconds: the journal, and reservations that nobody will end."""
+    folder = storage.journal.folder
+    if not folder.is_dir():  # it would look as if nothing waited
+        raise click.ClickException(
+            f"There is no folder {folder.absolute()}: set AMUX_JOURNAL_FOLDER as the gateway has it."
+        )
+    done = storage.tidy()
     if style == "json":
         print_json(asdict(done))
     else:
         click.echo(
-            f"Brought in from the journal: {done.landed}. Reservations now unknown: {done.swept}. "
-            f"Old rows of usage removed: {done.removed}."
+            f"Brought in from the journal: {done.landed}. Left in it, as it cannot land: {done.stuck}. "
+            f"Reservations now unknown: {done.swept}."
         )

@@ -48,6 +48,15 @@ def test_a_missing_schema_is_one_line_that_says_how_to_mend_it(
 
 
 @every_command
+def test_a_file_that_is_not_there_is_not_made(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    """Typed in another folder, a relative path is another file."""
+    file = tmp_path / "amux.db"
+    said = refusal(operator_of(f"sqlite:///{file}", tmp_path)(*arguments))
+    assert said == f"There is no database {file}. Run: flask --app wsgi db upgrade"
+    assert not file.exists()
+
+
+@every_command
 def test_without_a_database_url_it_is_said_that_one_is_needed(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     said = refusal(operator_of(None, tmp_path)(*arguments))
     assert said == "DATABASE_URL must be set: keys, the ledger and usage are in there."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -35,7 +36,7 @@ def test_the_secret_is_alone_on_stdout_and_works(operator: Operator, database: D
     result = operator("keys", "create", "--name", "harbour")
     assert result.exit_code == 0
     assert re.fullmatch(r"amux_sk_[\w-]{43}\n", result.stdout)
-    assert result.stderr == "The key is on stdout, this once:\n"
+    assert result.stderr == "The key is on stdout, this once.\n"
     assert caller_of(database, result.stdout.strip()).key_id is not None
 
 
@@ -56,11 +57,12 @@ def test_the_secret_is_shown_once_and_stored_nowhere(operator: Operator, databas
 
 def test_what_is_given_is_what_the_caller_may_do(operator: Operator, database: Database) -> None:
     soon = (datetime.now(UTC) + timedelta(days=1)).replace(microsecond=0)
-    secret = create(
-        operator,
+    made = operator(
+        *("keys", "create", "--json"),
         *("--name", "Hafen GmbH", "--models", "image-01, IMAGE-01-live,image-01", "--rpm", "60", "--ipm", "10"),
         *("--max-calls", "3", "--balance", "0", "--expires", soon.isoformat()),
     )
+    secret = json.loads(made.stdout)["api_key"]
     models = ["MiniMax-Image-01", "MiniMax-Image-01-live"]
     caller = caller_of(database, secret)
     assert caller == Caller(fingerprint(secret), caller.key_id, frozenset(models), 60, 10, 3)
@@ -104,6 +106,7 @@ BAD = [
     ("--ipm", "ten"),
     ("--max-calls", "2147483648"),
     ("--max-calls", "９"),
+    ("--models", ""),
     ("--models", "image-02"),
     ("--models", "image-01,"),
     ("--expires", "tomorrow"),
@@ -161,6 +164,24 @@ def test_a_change_leaves_the_rest_and_none_lifts_a_limit(operator: Operator, dat
     assert shown(operator, "harbour")["expires_at"] is None
 
 
+def test_no_model_is_not_all_of_them(operator: Operator) -> None:
+    create(operator, "--name", "harbour", "--models", "image-01")
+    told = misuse(operator("keys", "update", "harbour", "--models", ""))
+    assert told.startswith("Invalid value for '--models': expected all, or names out of: ")
+    assert shown(operator, "harbour")["models"] == ["MiniMax-Image-01"]
+
+
+def test_a_model_that_is_not_enabled_is_allowed_and_told(operator: Operator) -> None:
+    told = "Not in AMUX_ENABLED_MODELS here: MiniMax-Image-01-live. A gateway with the same settings refuses it.\n"
+    made = operator("keys", "create", "--json", "--name", "harbour", "--models", "image-01,image-01-live")
+    assert (made.exit_code, made.stderr, json.loads(made.stdout)["name"]) == (0, told, "harbour")
+    changed = operator("keys", "update", "harbour", "--models", "image-01-live", "--json")
+    assert (changed.exit_code, changed.stderr) == (0, told)
+    assert json.loads(changed.stdout)["models"] == ["MiniMax-Image-01-live"]
+    printed(operator("keys", "update", "harbour", "--rpm", "5"))
+    printed(operator("keys", "update", "harbour", "--models", "all"))
+
+
 def test_a_change_of_nothing_is_refused(operator: Operator) -> None:
     create(operator, "--name", "harbour")
     assert refusal(operator("keys", "update", "harbour")) == "Nothing to change: see --help."
@@ -171,20 +192,20 @@ def test_a_revoked_key_stays_so(operator: Operator, database: Database) -> None:
     secret = create(operator, "--name", "harbour")
     assert printed(operator("keys", "revoke", "harbour")) == "harbour is revoked.\n"
     first = KeyStore(database).get("harbour").revoked_at
-    assert printed(operator("keys", "revoke", secret[:14])).endswith(" is revoked.\n")
+    for known_by in (secret[:14], secret):  # a key is not printed again
+        assert printed(operator("keys", "revoke", known_by)) == "harbour is revoked.\n"
     assert KeyStore(database).get("harbour").revoked_at == first
     with pytest.raises(InvalidApiKey):
         caller_of(database, secret)
 
 
 def test_a_credit_adds_or_takes_off_and_says_what_is_left(operator: Operator, database: Database) -> None:
-    create(operator, "--name", "harbour", "--balance", "300")
-    assert printed(operator("keys", "credit", "harbour", "50")) == "The balance of harbour is 350.\n"
+    secret = create(operator, "--name", "harbour", "--balance", "300")
+    assert printed(operator("keys", "credit", secret[:14], "50")) == "The balance of harbour is 350.\n"
     assert document(operator("keys", "credit", "harbour", "-350", "--note", "trace-1", "--json")) == {
         "name": "harbour",
         "balance": 0,
     }
-    assert refusal(operator("keys", "credit", "harbour", "-1")) == "The balance would be below 0."
     entries = document(operator("ledger", "list", "--json"))
     assert [(entry["amount"], entry["note"]) for entry in entries] == [
         (300, "created"),
@@ -194,11 +215,39 @@ def test_a_credit_adds_or_takes_off_and_says_what_is_left(operator: Operator, da
     assert Ledger(database).check() == []
 
 
-def test_a_credit_gives_a_key_its_first_balance(operator: Operator, database: Database) -> None:
-    create(operator, "--name", "harbour")
-    assert printed(operator("keys", "credit", "harbour", "0")) == "The balance of harbour is 0.\n"
-    assert shown(operator, "harbour")["balance"] == 0
+def test_no_more_is_taken_off_than_there_is(operator: Operator, database: Database) -> None:
+    create(operator, "--name", "harbour", "--balance", "1")
+    told = refusal(operator("keys", "credit", "harbour", "-2"))
+    assert told == "The balance of harbour is 1: no more than that can be taken off."
+    assert shown(operator, "harbour")["balance"] == 1
     assert Ledger(database).check() == []
+
+
+def test_a_first_balance_is_a_limit_and_told_as_one(operator: Operator, database: Database) -> None:
+    for name in ("harbour", "pass"):
+        create(operator, "--name", name)
+    told = printed(operator("keys", "credit", "harbour", "5"))
+    assert told == "harbour spent without limit until now; its balance is 5.\n"
+    assert printed(operator("keys", "credit", "harbour", "0")) == "The balance of harbour is 5.\n"
+    assert document(operator("keys", "credit", "pass", "5", "--json")) == {"name": "pass", "balance": 5}
+    assert Ledger(database).check() == []
+
+
+@pytest.mark.parametrize("amount", ["0", "-1"])
+def test_from_no_balance_nothing_is_taken(operator: Operator, amount: str) -> None:
+    create(operator, "--name", "harbour")
+    assert refusal(operator("keys", "credit", "harbour", amount)) == (
+        "harbour has no balance to take from: it spends without limit. For a balance of 0, make a new key."
+    )
+    assert shown(operator, "harbour")["balance"] is None
+    assert document(operator("ledger", "list", "--json")) == []
+
+
+@pytest.mark.parametrize("bed", ["sqlite"], indirect=True)
+def test_the_help_says_what_an_option_takes(operator: Operator) -> None:
+    assert re.search(r"--note TEXT ", printed(operator("keys", "credit", "--help")))
+    expires = " ".join(printed(operator("keys", "create", "--help")).split())
+    assert "like 2027-01-31T18:00, or never. A bare day, like 2027-01-31, means its first moment." in expires
 
 
 def test_a_balance_has_an_end(operator: Operator, database: Database) -> None:

@@ -18,7 +18,8 @@ from app.storage.ledger import Ledger
 from app.storage.moves import Hold, Settlement
 from app.storage.owner import this_process
 from app.storage.tables import LEDGER
-from tests.commands.conftest import Operator, document, printed, refusal
+from tests.commands.conftest import Operator, document, operator_of, printed, refusal
+from tests.support.databases import Bed
 
 GONE = this_process().rpartition("/")[0] + "/1"  # of the same pid, started at another time
 
@@ -76,6 +77,13 @@ def test_a_ledger_that_adds_up_is_said_to(operator: Operator, key_id: int) -> No
     assert document(operator("ledger", "check", "--json")) == []
 
 
+TOLD = (
+    "These balances are not the sum of their entries: as calls write both in one transaction, somebody or something "
+    "else has changed the rows. Stop the gateways, make a backup, and read all entries of each key: "
+    "ledger list --key NAME --start 2000-01-01\n"
+)
+
+
 def test_a_ledger_that_does_not_is_told_key_by_key(operator: Operator, database: Database, key_id: int) -> None:
     KeyStore(database).create("pass", balance=7)
     with database.connection() as connection:
@@ -86,7 +94,7 @@ def test_a_ledger_that_does_not_is_told_key_by_key(operator: Operator, database:
         '[{"name":"harbour","balance":1000,"entries":999}]',
     )
     table = operator("ledger", "check")
-    assert table.exit_code == 1
+    assert (told.stderr, table.stderr, table.exit_code) == (TOLD, TOLD, 1)
     assert [line.split() for line in table.stdout.splitlines()] == [
         ["name", "balance", "entries"],
         ["harbour", "1000", "999"],
@@ -98,15 +106,20 @@ def test_a_sweep_does_the_chores_at_once(operator: Operator, database: Database,
     landing = reserve(database, key_id, "landed", owner=GONE)
     kept = reserve(database, key_id, "at work", owner=this_process())
     settled = Settlement(landing, "settle", 2, "trace-1")
-    Journal(tmp_path / "journal").add("end", landing, asdict(settled))
+    Journal(tmp_path / "journal").add("end", landing, asdict(settled), request_id="landed")
 
     assert printed(operator("ledger", "sweep")) == (
-        "Brought in from the journal: 1. Reservations now unknown: 1. Old rows of usage removed: 0.\n"
+        "Brought in from the journal: 1. Left in it, as it cannot land: 0. Reservations now unknown: 1.\n"
     )
-    assert document(operator("ledger", "sweep", "--json")) == {"landed": 0, "swept": 0, "removed": 0}
+    assert document(operator("ledger", "sweep", "--json")) == {"landed": 0, "stuck": 0, "swept": 0}
     ended = {entry["request_id"]: entry["kind"] for entry in document(operator("ledger", "list", "--json"))}
     assert ended == {"": "credit", "swept": "unknown", "landed": "settle", "at work": "reserve"}
     assert Ledger(database).end(Settlement(kept, "release")) == (0, 800)
+
+
+def test_a_sweep_looks_into_no_folder_that_is_not_there(database: Database, bed: Bed, tmp_path: Path) -> None:
+    said = refusal(operator_of(bed.url, tmp_path / "typo")("ledger", "sweep"))
+    assert said == f"There is no folder {tmp_path / 'typo'}: set AMUX_JOURNAL_FOLDER as the gateway has it."
 
 
 def test_the_last_thirty_days_are_shown_where_nothing_is_said(

@@ -1,16 +1,17 @@
-"""`usage --key …`: rows and totals, for people and for scripts."""
+"""`usage`: rows and totals, for people and for scripts."""
 
 from __future__ import annotations
 
 import csv
 import uuid
+from datetime import UTC, datetime
 
 import pytest
 
 from app.storage.database import Database
 from app.storage.keys import KeyStore
 from app.storage.usage import UsageStore
-from tests.commands.conftest import Operator, document, misuse, printed
+from tests.commands.conftest import Operator, document, misuse, printed, refusal
 
 PERIOD = ("--start", "2026-01-01", "--end", "2026-01-31")
 
@@ -85,6 +86,35 @@ def test_summed_up_by_day_and_model(operator: Operator) -> None:
     )
 
 
+def test_of_all_keys_each_line_begins_with_its_key(operator: Operator) -> None:
+    found = list(csv.reader(printed(operator("usage", *PERIOD, "--csv")).splitlines()))
+    assert found[0][:3] == ["key", "created_at", "request_id"]
+    assert [row[:2] for row in found[1:]] == [
+        ["harbour", "2026-01-01T00:00:00Z"],
+        ["harbour", "2026-01-31T12:00:00Z"],
+        ["harbour", "2026-01-31T23:59:59Z"],
+        ["pass", "2026-01-31T12:00:00Z"],
+    ]
+    assert [list(row.values()) for row in document(operator("usage", *PERIOD, "--json"))] == [
+        [*row[:5], *map(int, row[5:9]), row[9] or None, int(row[10]), row[11] or None] for row in found[1:]
+    ]
+    assert [line.split()[0] for line in printed(operator("usage", *PERIOD)).splitlines()] == [row[0] for row in found]
+
+
+def test_all_keys_are_summed_up_each_for_itself(operator: Operator) -> None:
+    found = list(csv.reader(printed(operator("usage", *PERIOD, "--totals", "--csv")).splitlines()))
+    assert found == [
+        ["key", "day", "model", "requests", "asked", "delivered", "charged"],
+        ["harbour", "2026-01-01", "MiniMax-Image-01", "1", "2", "2", "200"],
+        ["harbour", "2026-01-31", "MiniMax-Image-01", "2", "3", "2", "200"],
+        ["pass", "2026-01-31", "MiniMax-Image-01", "1", "2", "2", "200"],
+    ]
+    totals = document(operator("usage", *PERIOD, "--totals", "--json"))
+    assert [dict(zip(found[0], row, strict=True)) for row in found[1:]] == [
+        {name: str(value) for name, value in total.items()} for total in totals
+    ]
+
+
 def test_it_is_among_the_keys_commands_too(operator: Operator) -> None:
     asked = [*PERIOD, "--csv"]
     assert printed(operator("keys", "usage", "harbour", *asked)) == printed(
@@ -101,5 +131,10 @@ def test_a_day_is_a_day(operator: Operator, day: str) -> None:
 
 
 @pytest.mark.parametrize("bed", ["sqlite"], indirect=True)
-def test_a_key_must_be_named(operator: Operator) -> None:
-    assert misuse(operator("usage")) == "Missing option '--key'."
+@pytest.mark.parametrize("command", [("usage",), ("ledger", "list")], ids=" ".join)
+def test_a_start_in_the_future_is_told_as_that(operator: Operator, command: tuple[str, ...]) -> None:
+    before = datetime.now(UTC).date()
+    told = refusal(operator(*command, "--start", "2999-01-31"))
+    days = (before, datetime.now(UTC).date())  # midnight may be between
+    assert told in {f"--start lies in the future: today is {day}, in UTC." for day in days}
+    assert printed(operator(*command, "--start", "2999-01-31", "--end", "2999-01-31")).count("\n") == 1
