@@ -30,6 +30,13 @@ IN_FLIGHT = Gauge("amux_calls_in_flight", "Slots taken now", multiprocess_mode="
 LIMITS_DEGRADED = Gauge(
     "amux_limits_degraded", "Workers that count their keys' limits alone, as Redis is gone", multiprocess_mode="livesum"
 )
+DATABASE_GONE = Gauge(
+    "amux_database_gone", "Workers that the database has not answered when they last asked", multiprocess_mode="livesum"
+)
+JOURNAL_PIECES = Gauge(
+    "amux_journal_pieces", "Charges and rows of usage that wait in the journal's folder", multiprocess_mode="livemax"
+)
+UNKNOWN_OUTCOMES = Counter("amux_unknown_outcomes", "Reservations that ended as unknown: MiniMax may have drawn")
 REFUSED_FULL = Counter("amux_refused_full", "Calls refused because every slot was taken")
 BYTES_IN = Counter("amux_request_bytes", "Bytes of bodies received")
 BYTES_OUT = Counter("amux_response_bytes", "Bytes of bodies answered")

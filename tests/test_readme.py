@@ -19,9 +19,11 @@ from werkzeug.exceptions import RequestTimeout
 from app.body import MAX_BODY_BYTES
 from app.commands.app import create_commands
 from app.config import Settings
-from app.errors import GatewayFull, InsufficientBalance, RateLimited, StorageFull, StorageUnavailable
+from app.errors import GatewayError, GatewayFull, InsufficientBalance, RateLimited, StorageFull, StorageUnavailable
 from app.minimax.status import STATUS_CODES, WITHOUT_CODE
+from app.server.worker import REFUSALS
 from app.services.aspect_ratio import SIZES
+from tests.deploy.test_nginx_words import nginx_codes
 from tests.sdk.test_node_sdk import FOLDER, NODE
 from tests.served.test_run import running
 from tests.support.faces import EDITS, GENERATIONS
@@ -102,12 +104,13 @@ def test_the_table_of_the_wires_failures_is_the_codes() -> None:
     told = {
         code.strip("`"): (int(status), retried == "yes") for _, code, status, retried in rows("without MiniMax's code")
     }
-    for ours in (GatewayFull, StorageFull, RateLimited, InsufficientBalance, StorageUnavailable):
+    for ours in (GatewayFull, StorageFull, RateLimited, InsufficientBalance, StorageUnavailable, GatewayError):
         assert told.pop(ours.code) == (ours.http_status, ours.should_retry)
     assert told == {code: (verdict.http_status, verdict.should_retry) for code, verdict in WITHOUT_CODE.items()}
 
 
 CALLERS_OWN: dict[str, dict[str, Any]] = {
+    "bad_request": {"data": "{}", "content_type": "application/json", "environ_overrides": {"CONTENT_LENGTH": "3"}},
     "invalid_value": {"json": {"model": "image-01", "prompt": "a", "n": 10}},
     "invalid_json": {"data": "{", "content_type": "application/json"},
     "invalid_form": {"path": EDITS, "data": b"--b\r\n", "content_type": "multipart/form-data; boundary=b"},
@@ -124,11 +127,30 @@ CALLERS_OWN: dict[str, dict[str, Any]] = {
 def test_the_table_of_the_callers_own_faults_is_what_they_are_told(client: FlaskClient) -> None:
     told = {code.strip("`"): int(status) for _, code, status in rows("the caller's own, never retried")}
     assert told.pop("request_timeout") == RequestTimeout.code  # takes a second: see tests/served
+    for refusal in REFUSALS.values():
+        assert told.pop(refusal.code) == refusal.status  # before there is a request: see tests/served
     assert set(told) == set(CALLERS_OWN)
     for code, asked in CALLERS_OWN.items():
         answer = client.open(**{"path": GENERATIONS, "method": "POST"} | asked)
         assert (answer.status_code, answer.get_json()["error"]["code"]) == (told[code], code)
         assert answer.headers["x-should-retry"] == "false"
+
+
+def test_the_tables_have_every_code_of_nginxs() -> None:
+    """Some are the gateway's too, and mean the same there."""
+    own = rows("what only nginx says")
+    told = {
+        code.strip("`"): {(status, retried == "yes") for status in statuses.split(", ")}
+        for _, code, statuses, retried in [
+            *rows("without MiniMax's code"),
+            *([*row, "no"] for row in rows("the caller's own, never retried")),
+            *own,
+        ]
+    }
+    codes = nginx_codes()
+    codes["nginx_refused"] = {("any other", retried) for _, retried in codes["nginx_refused"]}
+    assert {code: told.get(code) for code in codes} == codes
+    assert {code.strip("`") for _, code, *_ in own} <= set(codes)
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is missing: apt-get install curl")

@@ -166,6 +166,21 @@ def test_a_bad_range_is_refused_with_its_field(keys: KeyStore, ask: Ask, days: d
 
 
 @pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("start=2026-01-01&start=2026-01-02", "start is given more than once."),
+        ("end=2026-01-01&end=2026-01-01", "end is given more than once."),
+        ("start=2999-01-01", "start lies in the future"),
+    ],
+)
+@pytest.mark.parametrize("bed", ["sqlite"], indirect=True)
+def test_a_range_that_is_none_is_told_why(gateway: FlaskClient, keys: KeyStore, query: str, words: str) -> None:
+    refused = gateway.get(f"/v1/usage?{query}", headers={"Authorization": f"Bearer {keys.create('harbour')}"})
+    assert refused.status_code == 400
+    assert words in refused.text
+
+
+@pytest.mark.parametrize(
     ("days", "start", "end"),
     [
         ({"start": "2026-01-01", "end": "2027-01-01"}, "2026-01-01", "2027-01-01"),

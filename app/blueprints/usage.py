@@ -83,8 +83,11 @@ def _period() -> tuple[date, date]:
     for name in request.args:
         if name not in ("start", "end"):
             raise InvalidRequest(f"{name} is not known here: send start and end.", param=name)
-    last = _day("end") or datetime.now(UTC).date()
-    first = _day("start") or max(last, date.min + DEFAULT_PERIOD) - DEFAULT_PERIOD
+    end, start, today = _day("end"), _day("start"), datetime.now(UTC).date()
+    last = end or today
+    first = start or max(last, date.min + DEFAULT_PERIOD) - DEFAULT_PERIOD
+    if first > last and end is None:
+        raise InvalidRequest(f"start lies in the future: today, in UTC, is {today}.", param="start")
     if first > last:
         raise InvalidRequest("start must not come after end.", param="start")
     if (last - first).days >= MAX_DAYS:
@@ -93,7 +96,9 @@ def _period() -> tuple[date, date]:
 
 
 def _day(name: str) -> date | None:
-    text = request.args.get(name)
+    [text, *more] = request.args.getlist(name) or [""]
+    if more:
+        raise InvalidRequest(f"{name} is given more than once.", param=name)
     if not text:
         return None
     try:

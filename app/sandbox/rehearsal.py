@@ -18,12 +18,13 @@ _KNOWN = re.compile(
 
 
 class UnknownWord(ValueError):
-    """A word that means nothing here; the message says which do."""
+    """A word that means nothing here; the message says which do.
 
-    def __init__(self, word: str) -> None:
-        super().__init__(
-            f"sandbox:{word} is none of sandbox:CODE, slow=SECONDS, withheld=PICTURES, html, reset and half"
-        )
+    It quotes nothing of the prompt: the gateway would not pass it on.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("a sandbox word is none of CODE, slow=SECONDS, withheld=PICTURES, html, reset, half")
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Rehearsal:
         for word in _WORD.findall(prompt):
             known = _KNOWN.fullmatch(word)
             if known is None:
-                raise UnknownWord(word)
+                raise UnknownWord
             if known["code"]:
                 code = int(known["code"])
             elif known["name"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, NotSupportedEr
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
+from app import metrics
 from app.errors import StorageUnavailable
 from app.storage import engines
 
@@ -28,6 +30,7 @@ MIGRATIONS = Path(__file__).with_name("migrations")
 HUNG_SECONDS = 1
 # What the database says when it works and we are wrong; all else means that it cannot be asked.
 _OUR_OWN_FAULTS = (IntegrityError, DataError, ProgrammingError, NotSupportedError)
+_UPGRADE = "Run: flask --app wsgi db upgrade"
 
 
 class SchemaOutdated(SystemExit):
@@ -47,6 +50,8 @@ class Database:
         self._engines = engines.create(url, patient=patient)
         self.engine = self._engines.transactions
         self._hung_until = 0.0
+        self._is_gone = False
+        self._lock = threading.Lock()
 
     @contextmanager
     def connection(self, *, reads: bool = False) -> Iterator[Connection]:
@@ -78,16 +83,17 @@ class Database:
     def check_schema(self) -> None:
         """Raises `SchemaOutdated` with one line that says how to mend it."""
         expected = ScriptDirectory(str(MIGRATIONS)).get_current_head()
+        file = engines.sqlite_file(self.engine)
+        if file and not file.exists():  # SQLite would make an empty one, wherever a command happened to be typed
+            raise SchemaOutdated(_start_fault(f"there is no database {file}. {_UPGRADE}"))
         try:
             with self._engines.reads.connect() as connection:
                 found = MigrationContext.configure(connection).get_current_revision()
         except SQLAlchemyError as error:
-            raise SchemaOutdated(f"The gateway cannot start: no answer from DATABASE_URL: {reason(error)}") from None
+            raise SchemaOutdated(_start_fault(f"no answer from DATABASE_URL: {reason(error)}")) from None
         if found != expected:
-            raise SchemaOutdated(
-                "The gateway cannot start: the database's schema is "
-                f"{'missing' if found is None else 'of another version'}. Run: flask --app wsgi db upgrade"
-            )
+            state = "missing" if found is None else "of another version"
+            raise SchemaOutdated(_start_fault(f"the database's schema is {state}. {_UPGRADE}"))
 
     @contextmanager
     def _asked(self) -> Iterator[_Progress]:
@@ -100,16 +106,34 @@ class Database:
         except (DBAPIError, PoolTimeout) as error:
             if isinstance(error, _OUR_OWN_FAULTS):
                 raise
-            log.warning("The database cannot be asked: %s", type(error).__name__)
+            self._note(gone=True, why=reason(error))
             if time.monotonic() - started > HUNG_SECONDS:
                 self._hung_until = time.monotonic() + HUNG_SECONDS
             raise (Undecided if progress.commits else StorageUnavailable) from error
+        if self._is_gone:
+            self._note(gone=False)
+
+    def _note(self, *, gone: bool, why: str = "") -> None:
+        """Said once by each process, and not by each call."""
+        with self._lock:
+            if self._is_gone == gone:
+                return
+            self._is_gone = gone
+            metrics.DATABASE_GONE.set(gone)
+            if gone:
+                log.error("The database is gone: calls are refused until it is back. %s", why)
+            else:
+                log.warning("The database is back.")
 
 
 def reason(error: BaseException | None) -> str:
     """The driver's own words, in one line. They hold no password."""
     words = str(error.orig if isinstance(error, DBAPIError) and error.orig else error)
     return words.strip().splitlines()[0]
+
+
+def _start_fault(words: str) -> str:
+    return f"The gateway cannot start: {words}"
 
 
 @dataclass

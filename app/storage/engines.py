@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -35,6 +36,13 @@ def create(url: str, *, patient: bool) -> Engines:
         if parsed.get_backend_name() == "sqlite"
         else _postgresql(parsed, psycopg.Connection if patient else _ImpatientConnection)
     )
+
+
+def sqlite_file(engine: Engine) -> Path | None:
+    """Where a SQLite database is, if it is one of the usual kind."""
+    place = engine.url.database or ":memory:"
+    is_file = engine.dialect.name == "sqlite" and place != ":memory:" and not place.startswith("file:")
+    return Path(place).absolute() if is_file else None
 
 
 def _with_driver(url: URL) -> URL:

@@ -11,6 +11,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,42 +24,54 @@ class JournalUnusable(SystemExit):
     """Ends the start: Python prints the message on stderr and exits with status 1."""
 
 
+@dataclass(frozen=True)
+class BroughtIn:
+    """How many pieces landed, and how many cannot."""
+
+    landed: int
+    stuck: int
+
+
 class Journal:
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
+        self._told: set[str] = set()
 
     def check_folder(self) -> None:
         """Raises `JournalUnusable`: a folder that cannot be written would be found out when money hangs on it."""
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self._folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.folder):
                 pass
         except OSError as error:
             raise JournalUnusable(
                 f"The gateway cannot start: AMUX_JOURNAL_FOLDER cannot be written to ({error.strerror})."
             ) from None
 
-    def add(self, kind: str, piece_id: str, fields: dict[str, Any]) -> None:
-        """On the disk when this returns: written aside, synced, and put in place whole. Raises `OSError`."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        path = self._folder / f"{kind}-{piece_id}.json"
+    def add(self, kind: str, piece_id: str, fields: dict[str, Any], *, request_id: str) -> None:
+        """On the disk when this returns: written aside, synced, and put in place whole. Raises `OSError`.
+
+        `request_id` is for the log alone.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"{kind}-{piece_id}.json"
         aside = path.with_suffix(".new")
         with aside.open("w") as file:
             json.dump(fields, file)
             file.flush()
             os.fsync(file.fileno())
         aside.rename(path)
-        _sync_folder(self._folder)
-        log.warning("Kept in the journal until the database is back: %s %s", kind, piece_id)
+        _sync_folder(self.folder)
+        log.warning("Kept in the journal until the database is back: %s, of request %s", path.name, request_id)
 
-    def bring_in(self, land: Mapping[str, Callable[[dict[str, Any]], object]]) -> int:
-        """Gives each piece to the function for its kind, and forgets it once that has returned. How many there were.
+    def bring_in(self, land: Mapping[str, Callable[[dict[str, Any]], object]]) -> BroughtIn:
+        """Gives each piece to the function for its kind, and forgets it once that has returned.
 
-        Raises `StorageUnavailable` where the database is still gone. A piece that cannot land stays, and no other
-        waits for it.
+        Raises `StorageUnavailable` where the database is still gone. A piece that cannot land stays, no other waits
+        for it, and it is told of once.
         """
-        landed = 0
-        for path in sorted(self._folder.glob("*-*.json")):
+        landed = stuck = 0
+        for path in self._pieces():
             try:
                 land[path.name.partition("-")[0]](json.loads(path.read_text()))
             except FileNotFoundError:  # another process was faster
@@ -66,11 +79,23 @@ class Journal:
             except StorageUnavailable:
                 raise
             except Exception:
-                log.exception("The journal has a piece that cannot land: %s", path.name)
+                stuck += 1
+                if path.name not in self._told:
+                    self._told.add(path.name)
+                    log.exception("The journal has a piece that cannot land, and keeps it: %s", path.name)
                 continue
             path.unlink(missing_ok=True)
             landed += 1
-        return landed
+        if landed:
+            log.warning("Brought in from the journal: %d", landed)
+        return BroughtIn(landed, stuck)
+
+    def waiting(self) -> int:
+        """How many pieces there are."""
+        return len(self._pieces())
+
+    def _pieces(self) -> list[Path]:
+        return sorted(self.folder.glob("*-*.json"))
 
 
 def _sync_folder(folder: Path) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import or_, select, update
 
 from app.accounts.caller import Caller, digest, fingerprint
 from app.errors import InvalidApiKey
@@ -57,11 +57,12 @@ class KeyStore:
             return session.scalars(select(ApiKey).order_by(ApiKey.id)).all()
 
     def get(self, name: str) -> ApiKey:
-        """By name or prefix. Raises `UnknownKey`."""
+        """By name, prefix, or the whole key. Raises `UnknownKey`, which tells no more than a prefix."""
+        chosen = or_(ApiKey.name == name, ApiKey.prefix == name, ApiKey.digest == digest(name))
         with self._database.transaction(reads=True) as session:
-            key = session.scalars(select(ApiKey).where((ApiKey.name == name) | (ApiKey.prefix == name))).first()
+            key = session.scalars(select(ApiKey).where(chosen)).first()
         if key is None:
-            raise UnknownKey(name)
+            raise UnknownKey(name[:PREFIX_CHARS] if name.startswith(SECRET_PREFIX) else name)
         return key
 
     def by_id(self, key_id: int) -> ApiKey:

@@ -12,6 +12,7 @@ from datetime import date, datetime
 
 from sqlalchemy import func, or_, select
 
+from app import metrics
 from app.storage import moves_at_once, moves_in_steps
 from app.storage.database import Database
 from app.storage.moves import Ended, Hold, Moves, Settlement
@@ -56,7 +57,15 @@ class Ledger:
         ended = self._moves.end(self._database, settlement)
         if ended is None and settlement.outcome == "settle":
             return moves_in_steps.charge_late(self._database, settlement)
+        if ended is not None and settlement.outcome == "unknown":
+            metrics.UNKNOWN_OUTCOMES.inc()
         return ended
+
+    def has(self, reservation_id: str) -> bool:
+        """Whether there is, or ever was, such a reservation."""
+        found = select(RESERVATIONS.c.id).where(RESERVATIONS.c.id == reservation_id)
+        with self._database.connection(reads=True) as connection:
+            return connection.scalar(found) is not None
 
     def sweep(self, *, before: datetime, owners: Sequence[str] = ()) -> int:
         """Ends as unknown what was reserved `before`, or by `owners` that are gone. Returns how many there were.

@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from app import metrics
 from app.errors import StorageUnavailable
 from app.storage.database import Database
 from app.storage.journal import Journal
@@ -30,11 +31,15 @@ MARGIN = timedelta(minutes=15)
 
 @dataclass(frozen=True)
 class Tidied:
-    """What the chores did: pieces of the journal, reservations ended as unknown, rows of usage removed."""
+    """Pieces of the journal that landed, and that cannot; reservations that were ended as unknown."""
 
     landed: int
+    stuck: int
     swept: int
-    removed: int
+
+
+class UnknownReservation(LookupError):
+    """A settlement of a reservation that this database has never had: is it the right one?"""
 
 
 class Storage:
@@ -68,20 +73,25 @@ class Storage:
             try:
                 self.usage.add(row)
             except StorageUnavailable:
-                self.journal.add("usage", row["id"], row)
+                self.journal.add("usage", row["id"], row, request_id=row["request_id"])
         except Exception:
             log.exception("A row of usage is lost")
 
-    def do_chores(self) -> Tidied:
-        """Brings in the journal, ends what nobody will end any more, removes old usage. Raises `StorageUnavailable`."""
+    def tidy(self) -> Tidied:
+        """Brings in the journal, and ends what nobody will end any more. Raises `StorageUnavailable`."""
         # Who is gone has no more to say in the journal, which knows more of a reservation than that its owner is gone.
         owners = [owner for owner in self.ledger.open_owners() if is_gone(owner)]
-        landed = self.journal.bring_in(
-            {"end": lambda fields: self.ledger.end(Settlement(**fields)), "usage": self.usage.add}
-        )
+        brought = self.journal.bring_in({"end": self._land_settlement, "usage": self.usage.add})
         if swept := self.ledger.sweep(before=now() - self._stale_after, owners=owners):
             log.warning("Reservations that nobody ended, now unknown: %d", swept)
-        return Tidied(landed, swept, removed=self.usage.remove_older_than(self._usage_days))
+        return Tidied(brought.landed, brought.stuck, swept)
+
+    def _land_settlement(self, fields: dict[str, Any]) -> None:
+        settlement = Settlement(**fields)
+        ended = self.ledger.end(settlement)
+        # A release may be of what has never been reserved: see the till.
+        if ended is None and settlement.outcome != "release" and not self.ledger.has(settlement.reservation_id):
+            raise UnknownReservation(settlement.reservation_id)
 
     def start_chores(self) -> None:
         """In a thread of this process, for as long as that lives."""
@@ -90,8 +100,10 @@ class Storage:
     def _keep_tidy(self) -> None:
         pause = threading.Event()
         while not pause.wait(CHORES_SECONDS):
+            metrics.JOURNAL_PIECES.set(self.journal.waiting())
             try:
-                self.do_chores()
+                self.tidy()
+                self.usage.remove_older_than(self._usage_days)
             except StorageUnavailable:
                 continue
             except Exception:  # the thread must live on: nothing else sweeps

@@ -72,7 +72,7 @@ class StoredTill:
             receipt.balance = error.balance
             raise
         except Undecided:  # it may be reserved after all, and nothing will be sent
-            self._keep(Settlement(hold.reservation_id, "release"))
+            self._keep(hold, Settlement(hold.reservation_id, "release"))
             raise
 
     def _end(self, hold: Hold, settlement: Settlement, receipt: Receipt) -> None:
@@ -86,12 +86,12 @@ class StoredTill:
         else:
             receipt.charged, receipt.balance = ended or (0, None)
             return
-        self._keep(settlement)
+        self._keep(hold, settlement)
         receipt.charged, receipt.balance = min(settlement.delivered, hold.pictures) * hold.price, None
 
-    def _keep(self, settlement: Settlement) -> None:
+    def _keep(self, hold: Hold, settlement: Settlement) -> None:
         try:
-            self._journal.add("end", settlement.reservation_id, asdict(settlement))
+            self._journal.add("end", hold.reservation_id, asdict(settlement), request_id=hold.request_id)
         except OSError:  # the sweep makes it unknown, some time
             log.critical("A settlement is lost: the journal cannot be written", extra=asdict(settlement))
 

@@ -142,7 +142,7 @@ def trouble(bed: Bed, paid: Bank, redis: RedisServer | None) -> Callable[[], Non
 
 def is_tidy(paid: Bank, journal: Path) -> bool:
     """After the chores, which the workers do as well."""
-    paid.storage.do_chores()
+    paid.storage.tidy()
     return paid.storage.ledger.open_owners() == [] and not any(journal.glob("*.json"))
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
+from prometheus_client import REGISTRY
 from sqlalchemy import text
 
 from app.errors import StorageUnavailable
 from app.storage import engines
-from app.storage.database import Database, Undecided
+from app.storage.database import HUNG_SECONDS, Database, Undecided
 from app.storage.keys import KeyStore
 from app.storage.usage import UsageStore
 from tests.storage.conftest import MakeKey
@@ -22,6 +25,30 @@ def answer_of(database: Database) -> int:
     row = database.run(ANSWER, {})
     assert row is not None
     return int(row.answer)
+
+
+def gone() -> float | None:
+    return REGISTRY.get_sample_value("amux_database_gone")
+
+
+def test_that_it_is_gone_is_said_once_with_the_reason_and_that_it_is_back(
+    bed: Bed, database: Database, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "SECONDS", 1)
+    write = text("UPDATE api_keys SET name = name RETURNING id")
+    with bed.outage():
+        for _ in range(3):
+            with pytest.raises(StorageUnavailable):
+                database.run(write, {})
+        assert gone() == 1
+    time.sleep(HUNG_SECONDS)  # for so long nobody asks one that hangs
+    for _ in range(3):
+        database.run(write, {})
+    assert gone() == 0
+    lost, back = (record.message for record in caplog.records)
+    reason = lost.removeprefix("The database is gone: calls are refused until it is back. ")
+    assert "locked" in reason or "connection" in reason
+    assert back == "The database is back."
 
 
 def test_a_statement_that_finds_nothing_has_no_row(database: Database) -> None:

@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import func, select
 
 from app.errors import StorageUnavailable
-from app.storage.journal import Journal, JournalUnusable
+from app.storage.journal import BroughtIn, Journal, JournalUnusable
 from app.storage.moves import Hold, Settlement
 from app.storage.owner import this_process
 from app.storage.storage import Storage
@@ -60,27 +60,27 @@ def usage_rows(storage: Storage) -> int:
 def test_pieces_come_in_and_are_forgotten(folder: Path) -> None:
     journal = Journal(folder)
     landed: list[dict[str, Any]] = []
-    assert journal.bring_in({}) == 0
-    journal.add("end", "1", {"a": 1})
-    journal.add("usage", "2", {"b": "ü"})
+    assert journal.bring_in({}) == BroughtIn(0, 0)
+    journal.add("end", "1", {"a": 1}, request_id="a-request")
+    journal.add("usage", "2", {"b": "ü"}, request_id="a-request")
     assert sorted(path.name for path in folder.iterdir()) == ["end-1.json", "usage-2.json"]
     assert json.loads((folder / "end-1.json").read_text()) == {"a": 1}
-    assert journal.bring_in({"end": landed.append, "usage": landed.append}) == 2
+    assert journal.bring_in({"end": landed.append, "usage": landed.append}) == BroughtIn(2, 0)
     assert landed == [{"a": 1}, {"b": "ü"}]
     assert list(folder.iterdir()) == []
 
 
 def test_what_was_not_written_whole_is_not_read(folder: Path) -> None:
     journal = Journal(folder)
-    journal.add("end", "1", {})
+    journal.add("end", "1", {}, request_id="a-request")
     (folder / "end-2.new").write_text('{"reservation_id": "ha')
-    assert journal.bring_in({"end": lambda _: None}) == 1
+    assert journal.bring_in({"end": lambda _: None}) == BroughtIn(1, 0)
 
 
 def test_nothing_is_forgotten_while_the_database_is_gone(folder: Path) -> None:
     journal = Journal(folder)
-    journal.add("end", "1", {})
-    journal.add("end", "2", {})
+    journal.add("end", "1", {}, request_id="a-request")
+    journal.add("end", "2", {}, request_id="a-request")
 
     def land(_: Mapping[str, Any]) -> None:
         raise StorageUnavailable
@@ -94,11 +94,13 @@ def test_a_piece_that_cannot_land_keeps_no_other_waiting(folder: Path, caplog: p
     journal = Journal(folder)
     landed: list[dict[str, Any]] = []
     for number in range(3):
-        journal.add("end", str(number), {"number": number})
+        journal.add("end", str(number), {"number": number}, request_id="a-request")
     (folder / "end-0.json").write_text("no JSON")
-    journal.add("other", "x", {})
-    assert journal.bring_in({"end": landed.append}) == 2
+    journal.add("other", "x", {}, request_id="a-request")
+    assert journal.bring_in({"end": landed.append}) == BroughtIn(2, 2)
     assert [piece["number"] for piece in landed] == [1, 2]
+    assert journal.bring_in({"end": landed.append}) == BroughtIn(0, 2)  # and is not told of again
+    assert journal.waiting() == 2
     assert sorted(path.name for path in folder.iterdir()) == ["end-0.json", "other-x.json"]
     assert [record.levelno for record in caplog.records if "cannot land" in record.message] == [logging.ERROR] * 2
 
@@ -108,17 +110,27 @@ def test_a_settlement_lands_once_however_often_it_is_brought_in(storage: Storage
     reservation_id = reserve(storage, key_id)
     piece = {"reservation_id": reservation_id, "outcome": "settle", "delivered": 1, "trace_id": "trace"}
     for _ in range(2):
-        storage.journal.add("end", reservation_id, piece)
-        assert storage.do_chores().landed == 1
+        storage.journal.add("end", reservation_id, piece, request_id="a-request")
+        assert storage.tidy().landed == 1
     assert storage.keys.by_id(key_id).balance == 900
     assert storage.ledger.check() == []
+
+
+@pytest.mark.parametrize(("outcome", "stays"), [("settle", True), ("unknown", True), ("release", False)])
+def test_a_settlement_for_another_database_is_kept(storage: Storage, outcome: str, stays: bool) -> None:
+    """A mistaken DATABASE_URL must not eat charges. A release may be of what was never reserved."""
+    elsewhere = uuid.uuid4().hex
+    piece = {"reservation_id": elsewhere, "outcome": outcome, "delivered": 1}
+    storage.journal.add("end", elsewhere, piece, request_id="a-request")
+    done = storage.tidy()
+    assert (done.landed, done.stuck, storage.journal.waiting()) == (not stays, stays, stays)
 
 
 def test_a_row_of_usage_lands_once(storage: Storage) -> None:
     row = usage_row(new_key(storage))
     storage.record_usage(row)
-    storage.journal.add("usage", row["id"], row)
-    assert storage.do_chores().landed == 1
+    storage.journal.add("usage", row["id"], row, request_id="a-request")
+    assert storage.tidy().landed == 1
     assert usage_rows(storage) == 1
 
 
@@ -131,9 +143,10 @@ def test_the_journal_knows_more_than_the_sweep(storage: Storage) -> None:
     """A worker that wrote its settlement down and died is not one of whom nothing is known."""
     key_id = new_key(storage)
     reservation_id = reserve(storage, key_id, owner=dead_owner())
-    storage.journal.add("end", reservation_id, {"reservation_id": reservation_id, "outcome": "settle", "delivered": 1})
+    piece = {"reservation_id": reservation_id, "outcome": "settle", "delivered": 1}
+    storage.journal.add("end", reservation_id, piece, request_id="a-request")
     unknown = reserve(storage, key_id, owner=dead_owner())
-    done = storage.do_chores()
+    done = storage.tidy()
     assert (done.landed, done.swept) == (1, 1)
     assert storage.keys.by_id(key_id).balance == 900
     assert storage.ledger.end(Settlement(unknown, "release")) is None
@@ -145,7 +158,7 @@ def test_the_living_and_the_unknown_are_not_swept(storage: Storage) -> None:
     reserve(storage, key_id, owner=GONE_HOST)
     *place, _pid, _start = this_process().split("/")
     reserve(storage, key_id, owner="/".join([place[0], place[1], "another container", "999999", "1"]))
-    assert storage.do_chores().swept == 0
+    assert storage.tidy().swept == 0
     assert len(storage.ledger.open_owners()) == 3
     assert storage.ledger.sweep(before=now()) == 3  # by age, then
 
@@ -157,8 +170,8 @@ def test_many_processes_bring_in_one_folder(storage: Storage, bed: Bed, tmp_path
     for row in rows:
         reservation_id = reserve(storage, key_id)
         piece = {"reservation_id": reservation_id, "outcome": "settle", "delivered": 1}
-        storage.journal.add("end", reservation_id, piece)
-        storage.journal.add("usage", row["id"], row)
+        storage.journal.add("end", reservation_id, piece, request_id="a-request")
+        storage.journal.add("usage", row["id"], row, request_id="a-request")
     storage.database.engine.dispose()
     context = multiprocessing.get_context("spawn")
     begin = context.Barrier(3)
@@ -179,7 +192,7 @@ def test_many_processes_bring_in_one_folder(storage: Storage, bed: Bed, tmp_path
 def _bring_in(url: str, folder: Path, begin: threading.Barrier) -> None:
     storage = open_storage(url, folder)
     begin.wait()
-    storage.do_chores()
+    storage.tidy()
     storage.database.engine.dispose()
 
 

@@ -81,15 +81,22 @@ def test_only_the_digest_and_a_prefix_are_stored(keys: KeyStore, database: Datab
             assert secret[PREFIX_CHARS:].encode() not in path.read_bytes()
 
 
-def test_a_key_is_found_by_its_name_or_prefix(keys: KeyStore) -> None:
+def test_a_key_is_found_by_its_name_its_prefix_or_itself(keys: KeyStore) -> None:
     secret = keys.create("key")
-    assert keys.get("key").id == keys.get(secret[:PREFIX_CHARS]).id == keys.by_id(keys.get("key").id).id
+    key_id = keys.get("key").id
+    assert keys.get(secret[:PREFIX_CHARS]).id == keys.get(secret).id == keys.by_id(key_id).id == key_id
     assert [key.name for key in keys.all()] == ["key"]
     for look_up in (keys.get, keys.revoke, keys.update):
         with pytest.raises(UnknownKey):
             look_up("another")
     with pytest.raises(UnknownKey):
         keys.by_id(4711)
+
+
+def test_an_unknown_key_is_not_repeated(keys: KeyStore) -> None:
+    with pytest.raises(UnknownKey) as caught:
+        keys.get(SECRET_PREFIX + "x" * 43)
+    assert caught.value.args == (SECRET_PREFIX + "x" * 6,)
 
 
 def test_a_name_is_taken_once(keys: KeyStore) -> None:

@@ -176,7 +176,7 @@ def test_gone_as_it_reserves_leaves_nothing_reserved(
     with pytest.raises(StorageUnavailable), storage.till.open(caller, three_pictures(), "a-request", Receipt()):
         pass
     assert len(storage.ledger.open_owners()) == was_done
-    assert storage.do_chores().landed == 1
+    assert storage.tidy().landed == 1
     assert storage.ledger.open_owners() == []
     assert storage.keys.get("key").balance == 1000
 
@@ -192,7 +192,7 @@ def test_gone_after_the_call_is_settled_later_and_once(
         receipt = call(storage, caller, answer(9))
     assert receipt.headers() == {"x-amux-charged": "300"}
     assert storage.keys.get("key").balance == 700
-    assert storage.do_chores().landed == 1
+    assert storage.tidy().landed == 1
     assert storage.keys.get("key").balance == 700
     assert last_entry(storage).kind == "settle"
     assert storage.ledger.end(Settlement(last_entry(storage).reservation_id or "", "settle", 3)) is None

@@ -95,6 +95,8 @@ def new_bed(request: pytest.FixtureRequest, *, template: str) -> Iterator[Bed]:
         path = tmp_path / "amux.db"
         if template == "migrated":
             shutil.copy(request.getfixturevalue("migrated_sqlite"), path)
+        else:
+            path.touch()
         yield SqliteBed(path)
         return
     server: PostgresServer = request.getfixturevalue("postgres")
