@@ -8,7 +8,7 @@ from app.config import Settings
 from app.logs import configure_logging
 
 if os.environ.get("FLASK_RUN_FROM_CLI") == "true":  # set by `flask`: the operator's commands, which serve nobody
-    logging.getLogger("app").setLevel(logging.ERROR)  # what a command has to say, it prints
+    logging.getLogger("app").setLevel(logging.CRITICAL)  # what a command has to say, it prints
     from app.commands.app import create_commands
 
     app = create_commands(Settings.from_env(serving=False))

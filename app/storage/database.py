@@ -121,7 +121,7 @@ class Database:
             self._is_gone = gone
             metrics.DATABASE_GONE.set(gone)
             if gone:
-                log.error("The database is gone: calls are refused until it is back. %s", why)
+                log.warning("The database is gone: calls are refused until it is back. %s", why)
             else:
                 log.warning("The database is back.")
 

@@ -47,6 +47,17 @@ def test_a_script_reads_json_and_nothing_else(url: str) -> None:
     assert (again.returncode, again.stdout, again.stderr) == (1, "", "Error: There is already a key harbour.\n")
 
 
+def test_what_goes_wrong_is_one_line_and_no_log(url: str, tmp_path: Path) -> None:
+    (tmp_path / "end-broken.json").write_text("no JSON")
+    swept = flask("ledger", "sweep", DATABASE_URL=url, AMUX_JOURNAL_FOLDER=str(tmp_path))
+    assert (swept.returncode, swept.stderr) == (0, "")
+    assert "Left in it, as it cannot land: 1." in swept.stdout
+    with SqliteBed(tmp_path / "amux.db").outage():
+        locked = flask("keys", "create", "--name", "harbour", DATABASE_URL=url)
+    assert (locked.returncode, locked.stdout) == (1, "")
+    assert locked.stderr == "Error: The database cannot be asked: database is locked\n"
+
+
 def test_without_a_database_url_one_line_says_so() -> None:
     done = flask("keys", "list")
     assert (done.returncode, done.stdout) == (1, "")
