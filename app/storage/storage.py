@@ -100,8 +100,8 @@ class Storage:
     def _keep_tidy(self) -> None:
         pause = threading.Event()
         while not pause.wait(CHORES_SECONDS):
-            metrics.JOURNAL_PIECES.set(self.journal.waiting())
             try:
+                metrics.JOURNAL_PIECES.set(self.journal.waiting())
                 self.tidy()
                 self.usage.remove_older_than(self._usage_days)
             except StorageUnavailable:
