@@ -12,6 +12,7 @@ import pytest
 
 from tests.served.paying import PRICE, bank
 from tests.served.test_holding import enough_files
+from tests.served.watch import Metrics
 from tests.served.wire import FAST, Caller, ask, children, head, holding_upstream, picture_url, wait_until
 from tests.support.databases import Bed, PostgresBed
 
@@ -131,6 +132,10 @@ def test_a_database_that_goes_during_the_call_costs_nobody_the_pictures(bed: Bed
         for number, caller in enumerate(callers):
             caller.send(paid.drawing(f"picture {number}"))
         upstream.wait_for(5)
+
+        def figure(name: str) -> float:
+            return Metrics(paid.gateway.url)[name]
+
         with bed.outage():
             upstream.release.set()
             for number, caller in enumerate(callers):
@@ -138,9 +143,12 @@ def test_a_database_that_goes_during_the_call_costs_nobody_the_pictures(bed: Bed
                 assert reply.json["data"] == [{"url": picture_url(f"picture {number}")}]
                 assert reply.headers["x-amux-charged"] == str(PRICE)
                 assert "x-amux-balance" not in reply.headers
+            wait_until(lambda: figure("amux_journal_pieces") == 10, "five charges and five rows are counted")
+            assert figure("amux_database_gone") > 0
         wait_until(lambda: len(paid.usage()) == 5, "the workers bring in the journal")
         wait_until(lambda: paid.kinds().count("settle") == 5, "the workers bring in the journal")
         wait_until(lambda: not any((tmp_path / "journal").iterdir()), "nothing is left in it")
+        wait_until(lambda: figure("amux_journal_pieces") == figure("amux_database_gone") == 0, "and all is well again")
         assert sorted(paid.kinds()) == ["reserve"] * 5 + ["settle"] * 5
         assert paid.balance == 4 * PRICE
         assert paid.storage.ledger.check() == []
@@ -186,6 +194,7 @@ def test_a_worker_that_is_killed_leaves_nothing_reserved(bed: Bed, tmp_path: Pat
         for worker in children(paid.gateway.process.pid):
             os.kill(worker, signal.SIGKILL)
         wait_until(lambda: paid.kinds().count("unknown") == 5, "the next workers sweep")
+        assert Metrics(paid.gateway.url)["amux_unknown_outcomes_total"] == 5
         assert paid.balance == 5 * PRICE
         assert sorted(paid.kinds()) == ["reserve"] * 5 + ["unknown"] * 5
         assert paid.storage.ledger.check() == []
