@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.config import Settings
 from app.errors import StorageUnavailable
-from app.storage.database import SchemaOutdated, reason
+from app.storage.database import SchemaOutdated, Undecided, reason
 from app.storage.keys import UnknownKey
 from app.storage.storage import Storage
 
@@ -50,6 +50,9 @@ def opened_storage() -> Iterator[Storage]:
         yield storage
     except UnknownKey as error:
         raise click.ClickException(f"There is no key {error.args[0]}.") from None
+    except Undecided as error:
+        why = reason(error.__cause__)
+        raise click.ClickException(f"It may have been done, or not: look before you do it again. {why}") from None
     except StorageUnavailable as error:
         raise click.ClickException(f"The database cannot be asked: {reason(error.__cause__)}") from None
     except SchemaOutdated as error:

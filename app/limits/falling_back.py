@@ -71,11 +71,15 @@ class FallingBack:
             self._owed.append(call)
             if self._away:
                 return
+            looking = threading.Thread(target=self._look_for_it, name="amux-limits", daemon=True)
+            try:
+                looking.start()
+            except RuntimeError:  # no thread left: with nobody to look, the next one asks Redis again
+                return
+            self._looking = looking
             self._away = True
             metrics.LIMITS_DEGRADED.set(1)
             log.warning("Redis is gone (%s): this process counts its limits alone.", type(error).__name__)
-            self._looking = threading.Thread(target=self._look_for_it, name="amux-limits", daemon=True)
-            self._looking.start()
 
     def _look_for_it(self) -> None:
         while not self._closed.wait(self._retry_seconds):

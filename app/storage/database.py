@@ -30,6 +30,8 @@ MIGRATIONS = Path(__file__).with_name("migrations")
 HUNG_SECONDS = 1
 # What the database says when it works and we are wrong; all else means that it cannot be asked.
 _OUR_OWN_FAULTS = (IntegrityError, DataError, ProgrammingError, NotSupportedError)
+# PostgreSQL's word that it works and has not done this: a deadlock, a wait for a lock that was too long.
+_UNDONE = ("40001", "40P01", "55P03", "57014")
 _UPGRADE = "Run: flask --app wsgi db upgrade"
 
 
@@ -106,6 +108,8 @@ class Database:
         except (DBAPIError, PoolTimeout) as error:
             if isinstance(error, _OUR_OWN_FAULTS):
                 raise
+            if getattr(error.orig if isinstance(error, DBAPIError) else None, "sqlstate", None) in _UNDONE:
+                raise StorageUnavailable from error
             self._note(gone=True, why=reason(error))
             if time.monotonic() - started > HUNG_SECONDS:
                 self._hung_until = time.monotonic() + HUNG_SECONDS

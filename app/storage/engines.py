@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import psycopg
 from psycopg.errors import OperationalError
@@ -15,6 +15,7 @@ from sqlalchemy.exc import DisconnectionError
 POOL_SIZE = 5  # transactions are short, and none is open while MiniMax draws
 POOL_SECONDS = 10  # for one of them: a thousand calls may come, and end, at once
 SECONDS = 5  # for a new connection, for each statement, and for SQLite's lock
+SERVER_MILLISECONDS = 4_000  # for each statement, by PostgreSQL's own clock
 QUIET_SECONDS = 30  # after which the kernel asks whether the server is still there
 _READS = "reads"  # the execution option of a transaction that writes nothing
 
@@ -97,7 +98,21 @@ def _check_nothing_came(connection: Any, _record: Any, _proxy: Any) -> None:
 
 
 class _ImpatientConnection(psycopg.Connection[Any]):
-    """Gives a server up that has stopped answering: the kernel, and so psycopg, would wait for it for ever."""
+    """Gives a server up that has stopped answering: the kernel, and so psycopg, would wait for it for ever.
+
+    A server that works gives a statement up before that, so that it is known that nothing was done.
+    """
+
+    @classmethod
+    def connect(cls, *args: Any, **kwargs: Any) -> Self:
+        connection = super().connect(*args, **kwargs)
+        try:
+            connection.execute(f"SET statement_timeout = {SERVER_MILLISECONDS}".encode())
+            connection.commit()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         try:

@@ -20,7 +20,7 @@ def this_process() -> str:
 def is_gone(owner: str) -> bool:
     """Whether that process ran here and has ended. Of other machines' and containers' nothing is known."""
     _, *place, pid, start = owner.split("/")
-    return bool(start) and place == _place() and _start(int(pid)) != start
+    return bool(start) and place == _place() and _start(int(pid)) != start and not _is_hidden(int(pid))
 
 
 @cache
@@ -34,6 +34,17 @@ def _place() -> list[str]:
         return [boot, os.readlink("/proc/self/ns/pid").strip("pid:[]")]
     except OSError:
         return ["", ""]
+
+
+def _is_hidden(pid: int) -> bool:
+    """Whether /proc does not show it because it is another user's (`hidepid`)."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return not _start(pid)
+    return False
 
 
 def _start(pid: int) -> str:

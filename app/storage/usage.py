@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -10,10 +11,14 @@ from typing import Any
 from sqlalchemy import Executable, delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from app.errors import StorageUnavailable
 from app.storage.database import Database
 from app.storage.tables import USAGE, Usage, now, utc_day, within
 
 MOST_REMOVED = 10_000
+# Adding up a year takes a while: however many callers ask for it, most of the pool is left to those who pay.
+READERS = 2
+READER_SECONDS = 5
 
 _ADD: dict[str, Executable] = {
     "sqlite": sqlite.insert(USAGE).on_conflict_do_nothing().returning(USAGE.c.id),
@@ -40,6 +45,7 @@ class Total:
 class UsageStore:
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._readers = threading.BoundedSemaphore(READERS)
         self._add = _ADD[database.engine.dialect.name]
 
     def add(self, row: Mapping[str, Any]) -> None:
@@ -55,7 +61,15 @@ class UsageStore:
             ).all()
 
     def totals(self, key_id: int, first: date, last: date) -> list[Total]:
-        """By day and model, from `first` to `last` inclusive."""
+        """By day and model, from `first` to `last` inclusive. `StorageUnavailable` also where many others ask."""
+        if not self._readers.acquire(timeout=READER_SECONDS):
+            raise StorageUnavailable
+        try:
+            return self._totals(key_id, first, last)
+        finally:
+            self._readers.release()
+
+    def _totals(self, key_id: int, first: date, last: date) -> list[Total]:
         day = utc_day(Usage.created_at)
         columns = (func.count(), func.sum(Usage.asked), func.sum(Usage.delivered), func.sum(Usage.charged))
         with self._database.transaction(reads=True) as session:
@@ -69,6 +83,11 @@ class UsageStore:
 
     def remove_older_than(self, days: int) -> int:
         """How many rows were removed: `MOST_REMOVED` at a time, so that nobody waits for long. The ledger keeps all."""
-        old = select(USAGE.c.id).where(USAGE.c.created_at < now() - timedelta(days=days)).limit(MOST_REMOVED)
+        old = (
+            select(USAGE.c.id)
+            .where(USAGE.c.created_at < now() - timedelta(days=days))
+            .limit(MOST_REMOVED)
+            .with_for_update(skip_locked=True)  # every worker does it: none waits for another's
+        )
         with self._database.connection() as connection:
             return connection.execute(delete(USAGE).where(USAGE.c.id.in_(old))).rowcount

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from app.storage.database import Database
+from app.storage.database import Database, Undecided
 from app.storage.keys import KeyStore
+from app.storage.ledger import Ledger
 from tests.commands.conftest import Operator, operator_of, printed, refusal
 from tests.support.databases import Bed, SqliteBed
 
@@ -88,3 +90,18 @@ def test_a_database_that_fails_in_the_middle_is_one_line(operator: Operator, bed
     with bed.outage():
         said = refusal(operator("keys", "create", "--name", "harbour"))
     assert said == "The database cannot be asked: database is locked"
+
+
+def test_a_commit_that_broke_may_have_been_done(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who credits again, because it looked as if nothing had been done, would credit twice."""
+    operator("keys", "create", "--name", "harbour", "--balance", "1")
+    credit = Ledger.credit
+
+    def credit_and_break(*arguments: Any, **named: Any) -> None:
+        credit(*arguments, **named)
+        raise Undecided from OSError("server closed the connection")
+
+    monkeypatch.setattr(Ledger, "credit", credit_and_break)
+    assert refusal(operator("keys", "credit", "harbour", "5")) == (
+        "It may have been done, or not: look before you do it again. server closed the connection"
+    )

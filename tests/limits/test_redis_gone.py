@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -87,6 +88,21 @@ def test_killed_and_started_again(
         own_redis.start()
         until(lambda: said(caplog)[-1] == BACK)
         assert (said(caplog), degraded()) == ([GONE, BACK] * round_, 0)
+
+
+def test_no_thread_left_costs_no_call_anything(connect: Connect, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    """Nobody looks for Redis then; who comes next does."""
+    counters = connect(f"redis://{HOST}:{free_port()}/0")
+    with monkeypatch.context() as exhausted:
+        exhausted.setattr(threading.Thread, "start", no_thread)
+        assert counters.take(requests(key, 1)).admitted
+    assert not counters._away
+    assert not counters.take(requests(key, 1)).admitted
+    assert counters._away
+
+
+def no_thread(_thread: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
 
 
 @needs_redis

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import psycopg
 import pytest
 from prometheus_client import REGISTRY
 from sqlalchemy import text
@@ -12,6 +13,8 @@ from app.errors import StorageUnavailable
 from app.storage import engines
 from app.storage.database import HUNG_SECONDS, Database, Undecided
 from app.storage.keys import KeyStore
+from app.storage.ledger import Ledger
+from app.storage.moves import Hold
 from app.storage.usage import UsageStore
 from tests.storage.conftest import MakeKey
 from tests.storage.test_journal import usage_row
@@ -98,6 +101,29 @@ def test_what_comes_after_a_row_of_usage_waits_for_the_disk(bed: Bed, database: 
     row = database.run(text("SELECT current_setting('synchronous_commit') AS found"), {})
     assert row is not None
     assert row.found == "on"
+
+
+@on_postgresql
+def test_what_waits_for_a_lock_too_long_is_known_not_to_be_done(
+    bed: Bed,
+    keys: KeyStore,
+    make_key: MakeKey,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The server gives up first: nothing is done later, when nobody expects it, and it is not said to be gone."""
+    key_id = make_key(100)
+    monkeypatch.setattr(engines, "SERVER_MILLISECONDS", 300)
+    database = Database(bed.url)
+    with psycopg.connect(bed.url) as somebody:
+        somebody.execute("UPDATE api_keys SET name = name")
+        with pytest.raises(StorageUnavailable) as caught:
+            Ledger(database).reserve(Hold("1", key_id, "r", "o", pictures=1, price=100))
+    assert not isinstance(caught.value, Undecided)
+    assert "gone" not in caplog.text
+    assert Ledger(database).open_owners() == []
+    assert keys.by_id(key_id).balance == 100
+    database.engine.dispose()
 
 
 @on_postgresql

@@ -19,7 +19,7 @@ from sqlalchemy import func, select
 from app.errors import StorageUnavailable
 from app.storage.journal import BroughtIn, Journal, JournalUnusable
 from app.storage.moves import Hold, Settlement
-from app.storage.owner import this_process
+from app.storage.owner import is_gone, this_process
 from app.storage.storage import Storage
 from app.storage.tables import Usage, now
 from tests.storage.conftest import open_storage
@@ -214,6 +214,17 @@ def dead_owner() -> str:
     child = os.posix_spawn("/bin/true", ["/bin/true"], {})
     os.waitpid(child, 0)
     return "/".join([*place, str(child), "1"])
+
+
+def test_another_user_s_process_that_proc_hides_is_not_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    hidden = dead_owner()
+    assert is_gone(hidden)
+
+    def refuse(_pid: int, _signal: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", refuse)
+    assert not is_gone(hidden)
 
 
 def test_a_folder_that_cannot_be_written_stops_the_start(tmp_path: Path) -> None:

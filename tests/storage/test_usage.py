@@ -1,17 +1,23 @@
-"""Old rows of usage go, a bounded number at a time; the others stay."""
+"""Old rows of usage go, a bounded number at a time; and those who read keep nobody from paying."""
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 
+import psycopg
 import pytest
 
+from app.errors import StorageUnavailable
 from app.storage import usage
 from app.storage.database import Database
 from app.storage.tables import now
 from app.storage.usage import UsageStore
 from tests.storage.conftest import MakeKey
 from tests.storage.test_journal import usage_row
+from tests.support.databases import Bed
 
 
 def test_old_rows_are_removed_a_few_at_a_time(
@@ -24,3 +30,39 @@ def test_old_rows_are_removed_a_few_at_a_time(
     assert [store.remove_older_than(7) for _ in range(4)] == [2, 2, 1, 0]
     today = now().date()
     assert [row.asked for row in store.rows(key_id, today - timedelta(days=99), today)] == [6, 1]
+
+
+@pytest.mark.parametrize("bed", ["postgresql"], indirect=True)
+def test_who_removes_old_rows_waits_for_nobody_who_does(bed: Bed, database: Database, make_key: MakeKey) -> None:
+    """Two who wait for each other would be a deadlock, and look like a database that does not answer."""
+    store, key_id = UsageStore(database), make_key()
+    for days in (40, 50, 60):
+        store.add(usage_row(key_id, created_at=(now() - timedelta(days=days)).isoformat(), asked=days))
+    with psycopg.connect(bed.url) as other:
+        other.execute("DELETE FROM usage WHERE asked = 50")
+        assert store.remove_older_than(30) == 2
+    assert store.remove_older_than(30) == 0
+
+
+def test_readers_wait_for_each_other_and_not_for_ever(
+    database: Database, make_key: MakeKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usage, "READER_SECONDS", 0.05)
+    store, key_id, today = UsageStore(database), make_key(), now().date()
+    released, reading = threading.Event(), threading.Semaphore(0)
+
+    def slowly(*_arguments: Any) -> list[usage.Total]:
+        reading.release()
+        released.wait()
+        return []
+
+    with ThreadPoolExecutor(usage.READERS) as pool, monkeypatch.context() as slow:
+        slow.setattr(store, "_totals", slowly)
+        first = [pool.submit(store.totals, key_id, today, today) for _ in range(usage.READERS)]
+        for _ in first:
+            reading.acquire()
+        with pytest.raises(StorageUnavailable):
+            store.totals(key_id, today, today)
+        released.set()
+        assert [one.result() for one in first] == [[], []]
+    assert store.totals(key_id, today, today) == []
