@@ -62,7 +62,7 @@ class Database:
         Raises `StorageUnavailable` where the database cannot be asked, and of it `Undecided` at the commit.
         """
         engine = self._engines.reads if reads else self._engines.transactions
-        with self._asked() as progress, engine.begin() as connection:
+        with self._asked(reads=reads) as progress, engine.begin() as connection:
             yield connection
             progress.commits = True
 
@@ -98,7 +98,7 @@ class Database:
             raise SchemaOutdated(_start_fault(f"the database's schema is {state}. {_UPGRADE}"))
 
     @contextmanager
-    def _asked(self) -> Iterator[_Progress]:
+    def _asked(self, *, reads: bool = False) -> Iterator[_Progress]:
         """Around each transaction: says what its failure means, and for whom else."""
         started, progress = time.monotonic(), _Progress()
         if started < self._hung_until:
@@ -114,7 +114,7 @@ class Database:
             if time.monotonic() - started > HUNG_SECONDS:
                 self._hung_until = time.monotonic() + HUNG_SECONDS
             raise (Undecided if progress.commits else StorageUnavailable) from error
-        if self._is_gone:
+        if self._is_gone and not reads:  # SQLite may be read while nobody can write
             self._note(gone=False)
 
     def _note(self, *, gone: bool, why: str = "") -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack, suppress
+from typing import Any
 
 import psycopg
 import pytest
@@ -21,6 +23,7 @@ from tests.storage.test_journal import usage_row
 from tests.support.databases import Bed
 
 on_postgresql = pytest.mark.parametrize("bed", ["postgresql"], indirect=True)
+WRITE = text("UPDATE api_keys SET name = name RETURNING id")
 ANSWER = text("SELECT 42 AS answer")
 
 
@@ -38,20 +41,61 @@ def test_that_it_is_gone_is_said_once_with_the_reason_and_that_it_is_back(
     bed: Bed, database: Database, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engines, "SECONDS", 1)
-    write = text("UPDATE api_keys SET name = name RETURNING id")
     with bed.outage():
         for _ in range(3):
             with pytest.raises(StorageUnavailable):
-                database.run(write, {})
+                database.run(WRITE, {})
+            with suppress(StorageUnavailable):  # SQLite's can still be read
+                KeyStore(database).all()
         assert gone() == 1
     time.sleep(HUNG_SECONDS)  # for so long nobody asks one that hangs
     for _ in range(3):
-        database.run(write, {})
+        database.run(WRITE, {})
     assert gone() == 0
     lost, back = (record.message for record in caplog.records)
     reason = lost.removeprefix("The database is gone: calls are refused until it is back. ")
     assert "locked" in reason or "connection" in reason
     assert back == "The database is back."
+
+
+@pytest.mark.parametrize("bed", ["sqlite"], indirect=True)
+def test_who_has_waited_for_nothing_spares_the_next_ones(
+    bed: Bed, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "SECONDS", 1)
+    monkeypatch.setattr("app.storage.database.HUNG_SECONDS", 0.5)
+    with bed.outage(), pytest.raises(StorageUnavailable):
+        database.run(WRITE, {})
+    with pytest.raises(StorageUnavailable) as caught:
+        database.run(WRITE, {})  # it is back, but nobody asks
+    assert caught.value.__cause__ is None
+    time.sleep(0.5)
+    database.run(WRITE, {})
+
+
+def test_no_place_in_the_pool_is_told_as_nothing_sent(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "POOL_SECONDS", 0.05)
+    database = Database(bed.url)
+    with ExitStack() as stack:
+        for _ in range(engines.POOL_SIZE):
+            stack.enter_context(database.connection(reads=True))
+        with pytest.raises(StorageUnavailable) as caught:
+            database.run(WRITE, {})
+    assert not isinstance(caught.value, Undecided)
+    database.run(WRITE, {})
+    database.engine.dispose()
+
+
+@on_postgresql
+def test_a_connection_that_breaks_at_the_commit_leaves_it_undecided(bed: Bed, database: Database) -> None:
+    def write_and_break() -> None:
+        with database.connection() as connection:
+            connection.execute(WRITE)
+            broken: Any = connection.connection.dbapi_connection
+            broken.pgconn.finish()
+
+    with pytest.raises(Undecided):
+        write_and_break()
 
 
 def test_a_statement_that_finds_nothing_has_no_row(database: Database) -> None:

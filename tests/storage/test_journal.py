@@ -9,19 +9,19 @@ import os
 import threading
 import uuid
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from app.errors import StorageUnavailable
 from app.storage.journal import BroughtIn, Journal, JournalUnusable
 from app.storage.moves import Hold, Settlement
 from app.storage.owner import is_gone, this_process
 from app.storage.storage import Storage
-from app.storage.tables import Usage, now
+from app.storage.tables import Reservation, Usage, now
 from tests.storage.conftest import open_storage
 from tests.support.databases import Bed
 
@@ -214,6 +214,17 @@ def dead_owner() -> str:
     child = os.posix_spawn("/bin/true", ["/bin/true"], {})
     os.waitpid(child, 0)
     return "/".join([*place, str(child), "1"])
+
+
+@pytest.mark.parametrize(("minutes", "swept"), [(14, 0), (16, 1)])
+def test_another_machine_s_are_swept_a_while_after_their_longest_call(
+    storage: Storage, minutes: int, swept: int
+) -> None:
+    reserve(storage, new_key(storage), owner=GONE_HOST)
+    begun = now() - timedelta(seconds=60, minutes=minutes)  # 60 is `open_storage`'s longest call
+    with storage.database.connection() as connection:
+        connection.execute(update(Reservation).values(created_at=begun))
+    assert storage.tidy().swept == swept
 
 
 def test_another_user_s_process_that_proc_hides_is_not_gone(monkeypatch: pytest.MonkeyPatch) -> None:

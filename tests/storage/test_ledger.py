@@ -103,6 +103,17 @@ def test_a_settlement_that_comes_after_the_sweep_is_charged_then_and_once(
     assert ledger.check() == []
 
 
+def test_such_a_one_of_a_key_without_a_balance_moves_none(
+    database: Database, ledger: Ledger, make_key: MakeKey
+) -> None:
+    key_id = make_key(None)
+    reservation_id = reserve(ledger, key_id, 3)
+    ledger.sweep(before=now())
+    assert ledger.end(Settlement(reservation_id, "settle", 2)) == (200, None)
+    assert lines(database, key_id) == [("reserve", 0, 0), ("unknown", 0, 0), ("settle", 0, 200)]
+    assert ledger.check() == []
+
+
 def test_such_a_one_overdraws_nobody(database: Database, ledger: Ledger, make_key: MakeKey) -> None:
     key_id = make_key(300)
     reservation_id = reserve(ledger, key_id, 3)
