@@ -18,7 +18,7 @@ from app.storage.tables import USAGE, Usage, now, utc_day, within
 MOST_REMOVED = 10_000
 # Adding up a year takes a while: however many callers ask for it, most of the pool is left to those who pay.
 READERS = 2
-READER_SECONDS = 5
+READER_SECONDS = 0  # whoever waits holds a thread
 
 _ADD: dict[str, Executable] = {
     "sqlite": sqlite.insert(USAGE).on_conflict_do_nothing().returning(USAGE.c.id),
