@@ -140,3 +140,15 @@ class StorageUnavailable(GatewayError):
 
     def __init__(self) -> None:
         super().__init__("The gateway cannot reach its database: try again in a moment. Nothing was sent.")
+
+
+class UsageBusy(GatewayError):
+    """503: others are having their usage added up; asking again is safe."""
+
+    http_status = 503
+    code = "usage_busy"
+    should_retry = True
+    retry_after = 2
+
+    def __init__(self) -> None:
+        super().__init__("The gateway is adding up the usage of others: try again in a moment.")

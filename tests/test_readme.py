@@ -19,7 +19,15 @@ from werkzeug.exceptions import RequestTimeout
 from app.body import MAX_BODY_BYTES
 from app.commands.app import create_commands
 from app.config import Settings
-from app.errors import GatewayError, GatewayFull, InsufficientBalance, RateLimited, StorageFull, StorageUnavailable
+from app.errors import (
+    GatewayError,
+    GatewayFull,
+    InsufficientBalance,
+    RateLimited,
+    StorageFull,
+    StorageUnavailable,
+    UsageBusy,
+)
 from app.minimax.status import STATUS_CODES, WITHOUT_CODE
 from app.server.worker import REFUSALS
 from app.services.aspect_ratio import SIZES
@@ -104,7 +112,15 @@ def test_the_table_of_the_wires_failures_is_the_codes() -> None:
     told = {
         code.strip("`"): (int(status), retried == "yes") for _, code, status, retried in rows("without MiniMax's code")
     }
-    for ours in (GatewayFull, StorageFull, RateLimited, InsufficientBalance, StorageUnavailable, GatewayError):
+    for ours in (
+        GatewayFull,
+        StorageFull,
+        UsageBusy,
+        RateLimited,
+        InsufficientBalance,
+        StorageUnavailable,
+        GatewayError,
+    ):
         assert told.pop(ours.code) == (ours.http_status, ours.should_retry)
     assert told == {code: (verdict.http_status, verdict.should_retry) for code, verdict in WITHOUT_CODE.items()}
 

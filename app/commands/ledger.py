@@ -36,8 +36,8 @@ def list_entries(
 ) -> None:
     """Entries in their order. A balance is the sum of all `amount`s; `unknown` is what MiniMax may have drawn."""
     key_id = storage.keys.get(name).id if name is not None else None
-    names = {key.id: key.name for key in storage.keys.all()}
     entries = storage.ledger.entries(*between(start, end), key_id=key_id, kind=kind)
+    names = {key.id: key.name for key in storage.keys.all()}  # after them: a key may be made meanwhile
     rows = [
         {column: getattr(entry, column, None) for column in COLUMNS} | {"key": names[entry.key_id]} for entry in entries
     ]

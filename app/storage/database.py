@@ -40,7 +40,7 @@ class SchemaOutdated(SystemExit):
 
 
 class Undecided(StorageUnavailable):
-    """The connection broke while the transaction was being committed: it may have been done, or not."""
+    """It failed while the transaction was being committed: it may have been done, or not."""
 
 
 class Database:
@@ -69,7 +69,8 @@ class Database:
     def run(self, statement: Executable, values: Mapping[str, Any]) -> Row[Any] | None:
         """The one row, if any, of a statement that is a transaction of its own.
 
-        Raises as `connection` does, and `Undecided` from the moment when it is sent.
+        Raises as `connection` does, and `Undecided` from the moment when it is sent, unless the database says that
+        it has not done it.
         """
         with self._asked() as progress, self._engines.statements.begin() as connection:
             progress.commits = True
@@ -132,8 +133,8 @@ class Database:
 
 def reason(error: BaseException | None) -> str:
     """The driver's own words, in one line. They hold no password."""
-    words = str(error.orig if isinstance(error, DBAPIError) and error.orig else error)
-    return words.strip().splitlines()[0]
+    words = str(error.orig if isinstance(error, DBAPIError) and error.orig else error).strip()
+    return words.splitlines()[0] if words else type(error).__name__
 
 
 def _start_fault(words: str) -> str:

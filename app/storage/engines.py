@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import psycopg
 from psycopg.errors import OperationalError
@@ -17,6 +17,7 @@ POOL_SECONDS = 10  # for one of them: a thousand calls may come, and end, at onc
 SECONDS = 5  # for a new connection, for each statement, and for SQLite's lock
 SERVER_MILLISECONDS = 4_000  # for each statement, by PostgreSQL's own clock
 QUIET_SECONDS = 30  # after which the kernel asks whether the server is still there
+_USED = "used"  # in the pool's notes on a connection
 _READS = "reads"  # the execution option of a transaction that writes nothing
 
 
@@ -32,11 +33,7 @@ class Engines:
 def create(url: str, *, patient: bool) -> Engines:
     """Connects to nothing yet, so that the processes that are forked later have no connection in common."""
     parsed = _with_driver(make_url(url))
-    return (
-        _sqlite(parsed)
-        if parsed.get_backend_name() == "sqlite"
-        else _postgresql(parsed, psycopg.Connection if patient else _ImpatientConnection)
-    )
+    return _sqlite(parsed) if parsed.get_backend_name() == "sqlite" else _postgresql(parsed, patient=patient)
 
 
 def sqlite_file(engine: Engine) -> Path | None:
@@ -70,10 +67,21 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
 
-def _postgresql(url: URL, kind: type[psycopg.Connection[Any]]) -> Engines:
+def _postgresql(url: URL, *, patient: bool) -> Engines:
+    kind = psycopg.Connection if patient else _ImpatientConnection
+    # The server gives a call's statement up before the gateway does: then it is known that nothing was done.
+    timeout = 0 if patient else SERVER_MILLISECONDS
+
     def connect(_dialect: Any, _record: Any, args: Any, options: Any) -> psycopg.Connection[Any]:
         # What stands between here and the server forgets a connection that is quiet for long.
-        return kind.connect(*args, **{"connect_timeout": SECONDS, "keepalives_idle": QUIET_SECONDS, **options})
+        made = kind.connect(*args, **{"connect_timeout": SECONDS, "keepalives_idle": QUIET_SECONDS, **options})
+        try:
+            made.execute(f"SET default_transaction_isolation = 'read committed'; SET statement_timeout = {timeout}")
+            made.commit()
+        except BaseException:
+            made.close()
+            raise
+        return made
 
     engine = create_engine(
         url,
@@ -89,8 +97,11 @@ def _postgresql(url: URL, kind: type[psycopg.Connection[Any]]) -> Engines:
     return Engines(transactions, transactions, engine)
 
 
-def _check_nothing_came(connection: Any, _record: Any, _proxy: Any) -> None:
+def _check_nothing_came(connection: Any, record: Any, _proxy: Any) -> None:
     # An idle server says nothing, but that it goes: asking it each time would be one more way there and back.
+    if not record.info.get(_USED):  # a new one has not been idle
+        record.info[_USED] = True
+        return
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
     if poll.poll(0):
@@ -98,21 +109,7 @@ def _check_nothing_came(connection: Any, _record: Any, _proxy: Any) -> None:
 
 
 class _ImpatientConnection(psycopg.Connection[Any]):
-    """Gives a server up that has stopped answering: the kernel, and so psycopg, would wait for it for ever.
-
-    A server that works gives a statement up before that, so that it is known that nothing was done.
-    """
-
-    @classmethod
-    def connect(cls, *args: Any, **kwargs: Any) -> Self:
-        connection = super().connect(*args, **kwargs)
-        try:
-            connection.execute(f"SET statement_timeout = {SERVER_MILLISECONDS}".encode())
-            connection.commit()
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+    """Gives a server up that has stopped answering: the kernel, and so psycopg, would wait for it for ever."""
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         try:

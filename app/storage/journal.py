@@ -56,11 +56,15 @@ class Journal:
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"{kind}-{piece_id}.json"
         aside = path.with_suffix(".new")
-        with aside.open("w") as file:
-            json.dump(fields, file)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.rename(path)
+        try:
+            with aside.open("w") as file:
+                json.dump(fields, file)
+                file.flush()
+                os.fsync(file.fileno())
+            aside.rename(path)
+        except OSError:
+            aside.unlink(missing_ok=True)
+            raise
         _sync_folder(self.folder)
         log.warning("Kept in the journal until the database is back: %s, of request %s", path.name, request_id)
 

@@ -38,6 +38,10 @@ class Settlement:
     delivered: int = 0
     trace_id: str | None = None
 
+    def charge(self, pictures: int, price: int) -> int:
+        """Of a hold for `pictures`: more of them than were asked for are not what was agreed."""
+        return min(self.delivered, pictures) * price if self.outcome == "settle" else 0
+
 
 class Ended(NamedTuple):
     """`balance` is None without a limit."""

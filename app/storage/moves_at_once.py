@@ -35,9 +35,11 @@ _END = text("""
     WITH ended AS (
         UPDATE reservations SET state = :outcome
         WHERE id = :reservation_id AND state = 'open'
-        RETURNING *, price * CASE WHEN :outcome = 'settle' THEN LEAST(:delivered, pictures) ELSE 0 END AS charged
+        RETURNING id, key_id, request_id, state, limited, price * pictures AS cost,
+            price * CASE WHEN :outcome = 'settle' THEN LEAST(:delivered, pictures) ELSE 0 END AS charged
     ), counted AS (
-        SELECT *, CASE WHEN limited THEN price * pictures - charged ELSE 0 END AS returned FROM ended
+        SELECT id, key_id, request_id, state, charged, CASE WHEN limited THEN cost - charged ELSE 0 END AS returned
+        FROM ended
     ), written AS (
         INSERT INTO ledger (kind, key_id, amount, charged, request_id, note, reservation_id, trace_id, created_at)
         SELECT state, key_id, returned, charged, request_id, '', id, :trace_id, :now FROM counted

@@ -77,7 +77,7 @@ def end(database: Database, settlement: Settlement) -> Ended | None:
         reservation = _close(connection, settlement, before="open")
         if reservation is None:
             return None
-        charged = _price(reservation, settlement)
+        charged = settlement.charge(reservation.pictures, reservation.price)
         returned = reservation.pictures * reservation.price - charged if reservation.limited else 0
         _write_end(connection, reservation, settlement, returned, charged)
         # Last, as all calls of a key wait here for each other.
@@ -91,7 +91,7 @@ def charge_late(database: Database, settlement: Settlement) -> Ended | None:
         if reservation is None:
             return None
         # What was reserved has been given back, and may be spent.
-        charged = _price(reservation, settlement)
+        charged = settlement.charge(reservation.pictures, reservation.price)
         cost = charged if reservation.limited else 0
         taken = connection.execute(_TAKE, {"key": reservation.key_id, "cost": cost}).one_or_none()
         if taken is None:
@@ -121,11 +121,6 @@ def _close(connection: Connection, settlement: Settlement, *, before: str) -> Ro
     """The reservation, for the one who ends it; None for all others."""
     states = {"before": before, "after": settlement.outcome}
     return connection.execute(_CLOSE, {"reservation": settlement.reservation_id, **states}).one_or_none()
-
-
-def _price(reservation: Row[Any], settlement: Settlement) -> int:
-    delivered = settlement.delivered if settlement.outcome == "settle" else 0
-    return int(min(delivered, reservation.pictures) * reservation.price)
 
 
 def _write_end(

@@ -68,7 +68,7 @@ class Storage:
         self._usage_days = usage_days
 
     def record_usage(self, row: dict[str, Any]) -> None:
-        """One request's row; to the journal where the database is gone. Nothing here may cost the caller its answer."""
+        """One request's row; to the journal where the database is gone. It may cost time, never the answer."""
         try:
             try:
                 self.usage.add(row)

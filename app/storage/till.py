@@ -87,13 +87,14 @@ class StoredTill:
             receipt.charged, receipt.balance = ended or (0, None)
             return
         self._keep(hold, settlement)
-        receipt.charged, receipt.balance = min(settlement.delivered, hold.pictures) * hold.price, None
+        receipt.charged, receipt.balance = settlement.charge(hold.pictures, hold.price), None
 
     def _keep(self, hold: Hold, settlement: Settlement) -> None:
         try:
             self._journal.add("end", hold.reservation_id, asdict(settlement), request_id=hold.request_id)
-        except OSError:  # the sweep makes it unknown, some time
-            log.critical("A settlement is lost: the journal cannot be written", extra=asdict(settlement))
+        except OSError:  # the sweep makes it unknown, some time, if it was reserved
+            words = "A settlement is lost (%s): the journal cannot be written"
+            log.critical(words, settlement.outcome, extra=asdict(settlement))
 
 
 def _settled(settlement: Settlement, answer: Answer | None) -> Settlement:

@@ -11,14 +11,13 @@ from typing import Any
 from sqlalchemy import Executable, delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from app.errors import StorageUnavailable
+from app.errors import UsageBusy
 from app.storage.database import Database
 from app.storage.tables import USAGE, Usage, now, utc_day, within
 
 MOST_REMOVED = 10_000
 # Adding up a year takes a while: however many callers ask for it, most of the pool is left to those who pay.
 READERS = 2
-READER_SECONDS = 0  # whoever waits holds a thread
 
 _ADD: dict[str, Executable] = {
     "sqlite": sqlite.insert(USAGE).on_conflict_do_nothing().returning(USAGE.c.id),
@@ -61,9 +60,9 @@ class UsageStore:
             ).all()
 
     def totals(self, key_id: int, first: date, last: date) -> list[Total]:
-        """By day and model, from `first` to `last` inclusive. `StorageUnavailable` also where many others ask."""
-        if not self._readers.acquire(timeout=READER_SECONDS):
-            raise StorageUnavailable
+        """By day and model, from `first` to `last` inclusive. Raises `UsageBusy` where `READERS` others ask."""
+        if not self._readers.acquire(blocking=False):  # whoever waited would hold a thread
+            raise UsageBusy
         try:
             return self._totals(key_id, first, last)
         finally:

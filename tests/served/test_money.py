@@ -10,10 +10,20 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.served.paying import PRICE, bank
+from tests.served.paying import PRICE, Bank, bank
 from tests.served.test_holding import enough_files
 from tests.served.watch import Metrics
-from tests.served.wire import FAST, Caller, ask, children, head, holding_upstream, picture_url, wait_until
+from tests.served.wire import (
+    FAST,
+    Caller,
+    HoldingUpstream,
+    ask,
+    children,
+    head,
+    holding_upstream,
+    picture_url,
+    wait_until,
+)
 from tests.support.databases import Bed, PostgresBed
 
 CALLS = 1000
@@ -102,6 +112,15 @@ def test_a_caller_that_leaves_pays_for_what_came(bed: Bed, tmp_path: Path) -> No
         assert paid.storage.ledger.check() == []
 
 
+def five_held(stack: ExitStack, paid: Bank, upstream: HoldingUpstream) -> list[Caller]:
+    """Whose pictures MiniMax is drawing, each with its number in the prompt."""
+    callers = [stack.enter_context(Caller(paid.gateway.url)) for _ in range(5)]
+    for number, caller in enumerate(callers):
+        caller.send(paid.drawing(f"picture {number}"))
+    upstream.wait_for(5)
+    return callers
+
+
 def test_a_database_that_is_gone_before_the_call_lets_nothing_be_sent(bed: Bed, tmp_path: Path) -> None:
     with (
         holding_upstream() as upstream,
@@ -128,10 +147,7 @@ def test_a_database_that_goes_during_the_call_costs_nobody_the_pictures(bed: Bed
         bank(bed, tmp_path, upstream.url, balance=9 * PRICE) as paid,
         ExitStack() as stack,
     ):
-        callers = [stack.enter_context(Caller(paid.gateway.url)) for _ in range(5)]
-        for number, caller in enumerate(callers):
-            caller.send(paid.drawing(f"picture {number}"))
-        upstream.wait_for(5)
+        callers = five_held(stack, paid, upstream)
 
         def figure(name: str) -> float:
             return Metrics(paid.gateway.url)[name]
@@ -186,10 +202,7 @@ def test_a_worker_that_is_killed_leaves_nothing_reserved(bed: Bed, tmp_path: Pat
         bank(bed, tmp_path, upstream.url, balance=5 * PRICE) as paid,
         ExitStack() as stack,
     ):
-        callers = [stack.enter_context(Caller(paid.gateway.url)) for _ in range(5)]
-        for number, caller in enumerate(callers):
-            caller.send(paid.drawing(f"picture {number}"))
-        upstream.wait_for(5)
+        five_held(stack, paid, upstream)
         assert paid.balance == 0
         for worker in children(paid.gateway.process.pid):
             os.kill(worker, signal.SIGKILL)

@@ -18,6 +18,7 @@ from app.storage.keys import KeyStore
 from app.storage.ledger import Ledger
 from app.storage.moves import Hold
 from app.storage.usage import UsageStore
+from tests.served.wire import wait_until
 from tests.storage.conftest import MakeKey
 from tests.storage.test_journal import usage_row
 from tests.support.databases import Bed
@@ -45,6 +46,7 @@ def test_that_it_is_gone_is_said_once_with_the_reason_and_that_it_is_back(
         for _ in range(3):
             with pytest.raises(StorageUnavailable):
                 database.run(WRITE, {})
+            database._hung_until = 0
             with suppress(StorageUnavailable):  # SQLite's can still be read
                 KeyStore(database).all()
         assert gone() == 1
@@ -167,6 +169,33 @@ def test_what_waits_for_a_lock_too_long_is_known_not_to_be_done(
     assert "gone" not in caplog.text
     assert Ledger(database).open_owners() == []
     assert keys.by_id(key_id).balance == 100
+    database.engine.dispose()
+
+
+@on_postgresql
+def test_a_connection_that_has_broken_is_made_anew_as_often_as_it_breaks(bed: Bed, database: Database) -> None:
+    for _ in range(3):
+        assert answer_of(database) == 42
+        end_all_connections(bed.url)
+
+
+def end_all_connections(url: str) -> None:
+    others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"SELECT pg_terminate_backend(pid) {others}")
+        wait_until(lambda: connection.execute(f"SELECT count(*) {others}").fetchone() == (0,), "all are gone")
+
+
+@on_postgresql
+def test_the_isolation_is_ours_whatever_the_server_s_is(bed: Bed) -> None:
+    """A statement that waited for another's row would fail under any higher one."""
+    with psycopg.connect(bed.url, autocommit=True) as owner:
+        [name] = owner.execute("SELECT current_database()").fetchone() or [""]
+        owner.execute(f"ALTER DATABASE \"{name}\" SET default_transaction_isolation TO 'repeatable read'")
+    database = Database(bed.url)
+    row = database.run(text("SELECT current_setting('transaction_isolation') AS found"), {})
+    assert row is not None
+    assert row.found == "read committed"
     database.engine.dispose()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import multiprocessing
@@ -75,6 +76,16 @@ def test_what_was_not_written_whole_is_not_read(folder: Path) -> None:
     journal.add("end", "1", {}, request_id="a-request")
     (folder / "end-2.new").write_text('{"reservation_id": "ha')
     assert journal.bring_in({"end": lambda _: None}) == BroughtIn(1, 0)
+
+
+def test_what_cannot_be_written_leaves_nothing_behind(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        Journal(folder).add("end", "1", {}, request_id="a-request")
+    assert list(folder.iterdir()) == []
 
 
 def test_nothing_is_forgotten_while_the_database_is_gone(folder: Path) -> None:
