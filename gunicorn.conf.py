@@ -23,8 +23,8 @@ if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
 
 from prometheus_client.multiprocess import mark_process_dead
 
-from app.config import Settings
 from app.server.worker import EnvelopeWorker
+from app.settings import Settings
 
 _settings = Settings.from_env()
 
@@ -87,7 +87,7 @@ def on_starting(_server: Any) -> None:
 def post_worker_init(worker: Any) -> None:
     storage = worker.wsgi.extensions.get("storage")
     if storage:
-        storage.start_chores()
+        storage.start_maintenance()
 
 
 def child_exit(_server: Any, worker: Any) -> None:

@@ -4,8 +4,8 @@ import logging
 import os
 
 from app import create_app
-from app.config import Settings
-from app.logs import configure_logging
+from app.server.json_logging import configure_logging
+from app.settings import Settings
 
 if os.environ.get("FLASK_RUN_FROM_CLI") == "true":  # set by `flask`: the operator's commands, which serve nobody
     logging.getLogger("app").setLevel(logging.CRITICAL)  # what a command has to say, it prints

@@ -1,47 +1,55 @@
-"""The amux image gateway: OpenAI's image endpoints, drawn by MiniMax Image 01."""
+"""OpenAI-compatible image endpoints backed by MiniMax Image 01."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from flask import Flask
 
-from app.auth import create_authenticator
-from app.blueprints.bodies import GatewayRequest
+from app import metrics
+from app.accounts.api_key import Authenticator, StaticApiKeys
+from app.accounts.billing import Billing, NoBilling
+from app.accounts.rate_limiter import NoRateLimits, RateLimiter
 from app.blueprints.health import health
 from app.blueprints.images import create_images_blueprint
 from app.blueprints.models import create_models_blueprint
 from app.blueprints.usage import register_usage
-from app.body import MAX_BODY_BYTES
-from app.config import Settings
-from app.error_handlers import register_error_handlers
 from app.minimax.client import MinimaxClient
-from app.opening import open_accounts
-from app.request_log import register_request_log
+from app.minimax.error_codes import STATUS_CODES, WITHOUT_CODE
 from app.services.image_service import ImageService, Minimax
+from app.settings import Settings
+from app.web.authentication import create_authenticator
+from app.web.body_limits import MAX_BODY_BYTES
+from app.web.error_handlers import register_error_handlers
+from app.web.request_body import GatewayRequest
+from app.web.request_hooks import register_request_hooks
+
+if TYPE_CHECKING:
+    from app.storage.storage import Storage
+
+# Seconds after its deadline until a call in flight stops counting against its key, if its worker died.
+LIMIT_MARGIN_SECONDS = 60
 
 
 def create_app(settings: Settings | None = None, minimax: Minimax | None = None) -> Flask:
-    """The gateway as a WSGI app. Without arguments it is configured by the environment (`ConfigError` if wrong)."""
+    """The gateway as a WSGI app. Without arguments it reads the environment (`ConfigError` if that is wrong)."""
     settings = settings or Settings.from_env()
-    minimax = minimax or MinimaxClient(
-        settings.minimax_base_url,
-        settings.minimax_api_key,
-        settings.minimax_timeout_seconds,
-        max_connections=settings.max_calls,
-        spool_folder=settings.spool_folder,
-    )
-    accounts = open_accounts(settings)
-    service = ImageService(minimax, accounts.limiter, accounts.till)
-    authenticate = create_authenticator(accounts.callers)
+    metrics.register_upstream_codes({*map(str, STATUS_CODES), *WITHOUT_CODE})
+    accounts = create_accounts(settings)
+    service = ImageService(minimax or create_client(settings), accounts.rate_limiter, accounts.billing)
+    authenticate = create_authenticator(accounts.authenticator)
 
     app = Flask(__name__, static_folder=None)
     app.request_class = GatewayRequest
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.config["SPOOL_FOLDER"] = settings.spool_folder
     app.config["MAX_FORM_MEMORY_SIZE"] = MAX_BODY_BYTES  # a data URL may be a form field
-    app.url_map.merge_slashes = False  # a redirect would wear no envelope
+    app.url_map.merge_slashes = False  # a redirect response would not carry the JSON envelope
     app.json.sort_keys = False  # type: ignore[attr-defined]
 
-    register_request_log(app)
+    register_request_hooks(app)
     register_error_handlers(app)
     app.register_blueprint(create_images_blueprint(settings, service, authenticate))
     app.register_blueprint(create_models_blueprint(settings, authenticate))
@@ -49,3 +57,43 @@ def create_app(settings: Settings | None = None, minimax: Minimax | None = None)
     if accounts.storage:
         register_usage(app, accounts.storage, authenticate)
     return app
+
+
+def create_client(settings: Settings) -> MinimaxClient:
+    return MinimaxClient(
+        settings.minimax_base_url,
+        settings.minimax_api_key,
+        settings.minimax_timeout_seconds,
+        max_connections=settings.max_calls,
+        spool_folder=settings.spool_folder,
+    )
+
+
+@dataclass(frozen=True)
+class Accounts:
+    """Who may call, how much, and at what price. `storage` is None without a database."""
+
+    authenticator: Authenticator
+    rate_limiter: RateLimiter
+    billing: Billing
+    storage: Storage | None = None
+
+
+def create_accounts(settings: Settings) -> Accounts:
+    """Static keys, or a database. Connects to neither database nor Redis yet, so it is safe before a fork."""
+    if not settings.database_url:
+        return Accounts(StaticApiKeys(settings.api_keys), NoRateLimits(), NoBilling())
+
+    # Imported here: SQLAlchemy, alembic and redis take 45 MB, which a gateway without a database need not spend.
+    from app.limits.rate_limiter import create_rate_limiter
+    from app.storage.storage import Storage
+
+    rate_limiter = create_rate_limiter(settings.redis_url, settings.minimax_timeout_seconds + LIMIT_MARGIN_SECONDS)
+    storage = Storage(
+        settings.database_url,
+        prices=settings.prices,
+        journal_folder=Path(settings.journal_folder),
+        max_call_seconds=settings.minimax_timeout_seconds,
+        usage_days=settings.usage_days,
+    )
+    return Accounts(storage.authenticator, rate_limiter, storage.billing, storage)

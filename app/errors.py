@@ -16,14 +16,14 @@ class GatewayError(Exception):
 
     `message` is for the caller and must never hold a key; `param` names the faulty field, or is None;
     `code` is MiniMax's own number as a string where MiniMax refused, else a stable word.
-    `retry_after` is in seconds. `reads_body_first` makes the answer wait until the caller has sent everything.
+    `retry_after` is in seconds. `drain_body` makes the answer wait until the caller has sent everything.
     """
 
     http_status: int = 500
     code: str = "internal_error"
     should_retry: bool = False
     retry_after: int | None = None
-    reads_body_first: bool = True
+    drain_body: bool = True
     extra_headers: tuple[tuple[str, str], ...] = ()
 
     def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
@@ -41,6 +41,18 @@ class GatewayError(Exception):
         if self.retry_after is not None:
             headers["Retry-After"] = str(self.retry_after)
         return headers
+
+
+class UpstreamError(GatewayError):
+    """MiniMax rejected the call, or the call failed on the way.
+
+    `outcome_unknown` is True where MiniMax may have drawn, and billed, images that nobody received. `trace_id` is
+    MiniMax's id of the call and `upstream_ms` its duration in milliseconds; both are for the log.
+    """
+
+    outcome_unknown: bool = False
+    trace_id: str | None = None
+    upstream_ms: int | None = None
 
 
 class InvalidRequest(GatewayError):
@@ -89,13 +101,13 @@ class GatewayFull(GatewayError):
     code = "gateway_full"
     should_retry = True
     retry_after = 2
-    reads_body_first = False
+    drain_body = False
 
     def __init__(self) -> None:
         super().__init__("The gateway is busy with as many calls as it can hold: try again in a moment.")
 
 
-class StorageFull(GatewayError):
+class SpoolFull(GatewayError):
     """503: there is no room for a caller's body; nothing was sent, so trying again is safe."""
 
     http_status = 503
@@ -130,7 +142,7 @@ class InsufficientBalance(GatewayError):
         self.balance = balance
 
 
-class StorageUnavailable(GatewayError):
+class DatabaseUnavailable(GatewayError):
     """503: the database cannot be asked; nothing was sent."""
 
     http_status = 503
@@ -142,7 +154,7 @@ class StorageUnavailable(GatewayError):
         super().__init__("The gateway cannot reach its database: try again in a moment. Nothing was sent.")
 
 
-class UsageBusy(GatewayError):
+class UsageQueryLimit(GatewayError):
     """503: others are having their usage added up; asking again is safe."""
 
     http_status = 503

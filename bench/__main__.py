@@ -16,7 +16,7 @@ from pathlib import Path
 from bench import scenarios
 from bench.databases import STORED, databases
 from bench.load import Load, WrongAnswerError
-from bench.material import write_material, write_requests
+from bench.payloads import write_material, write_requests
 from bench.scenarios import Figures, Scenario
 from bench.servers import ROOT, Gateway, Running, gateways, started, stub_gateway
 from bench.table import Results, figures_table, targets_table

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.material import Call, request_headers
+from bench.payloads import Call, request_headers
 from bench.servers import HOST, ROOT, Gateway, get
 
 

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 
 from bench.load import Load, Result
-from bench.material import BIG, HELD, PAUSED, SMALL, UPLOAD
 from bench.measure import cpu_ms, memory_kb, watched
+from bench.payloads import BIG, HELD, PAUSED, SMALL, UPLOAD
 from bench.servers import Running
 
 Figures = dict[str, float]

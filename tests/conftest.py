@@ -13,12 +13,13 @@ from hypothesis import settings as hypothesis_settings
 from werkzeug.serving import make_server
 
 from app import create_app
-from app.config import Settings
 from app.sandbox.app import create_sandbox
+from app.settings import Settings
 from tests.support import processes
-from tests.support.databases import bed, database, empty_bed, migrated_sqlite, postgres  # noqa: F401
+from tests.support.databases import database, empty_db, migrated_sqlite, postgres, test_db  # noqa: F401
+from tests.support.fake_minimax import ScriptedServer, scripted_server
+from tests.support.gateway_and_upstream import Pair, started_pair
 from tests.support.processes import API_KEY, UPSTREAM_KEY, Served
-from tests.support.scripted import ScriptedServer, scripted_server
 
 hypothesis_settings.register_profile("gateway", deadline=None, print_blob=True)
 hypothesis_settings.load_profile("gateway")
@@ -67,6 +68,13 @@ def sandbox_url() -> Iterator[str]:
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture(scope="session")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """A real gunicorn in front of a fake MiniMax."""
+    with started_pair(tmp_path_factory.mktemp("pair")) as pair:
+        yield pair
 
 
 @pytest.fixture(scope="session")

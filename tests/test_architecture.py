@@ -1,4 +1,4 @@
-"""Imports run one way: blueprints → schemas, services → minimax; the gateway never imports its sandbox."""
+"""Imports run one way: server, blueprints → web → schemas → services; minimax and storage stand beside them."""
 
 from __future__ import annotations
 
@@ -11,24 +11,42 @@ from tests.support.processes import ROOT
 
 FILES = sorted(path.relative_to(ROOT) for path in (ROOT / "app").rglob("*.py"))
 MODULES = {f"app.{path.parts[1].removesuffix('.py')}" for path in FILES}
-WIRING = (
-    *("app.blueprints", "app.request_log", "app.error_handlers", "app.auth", "app.server", "app.config", "app.body"),
-    *("app.slots", "app.draining"),
-)
-OUTER = (*WIRING, "app.metrics", "prometheus_client")
+WEB = ("flask", "werkzeug", "requests")
+# The folders that know HTTP and gunicorn; nothing below them may import them.
+EDGE = ("app.server", "app.blueprints", "app.web", "app.settings", "app.commands")
+BELOW_METRICS = ("app.metrics", "prometheus_client")
 
-# Where a path begins so, nothing that begins so is imported.
+# A module under the path on the left imports nothing that begins with a name on the right.
 FORBIDDEN = {
-    "app/minimax": ("flask", "werkzeug", "app.services", "app.schemas", *OUTER),
-    "app/services": ("flask", "werkzeug", "requests", "sqlalchemy", "app.storage", "app.limits", "app.schemas", *OUTER),
-    "app/schemas": ("flask", "requests", "app.minimax", "app.blueprints", "app.request_log"),
+    "app/services": (
+        *WEB,
+        "sqlalchemy",
+        "app.minimax",
+        "app.storage",
+        "app.limits",
+        "app.schemas",
+        *EDGE,
+    ),
+    "app/minimax": ("flask", "werkzeug", "app.schemas", "app.storage", "app.limits", *EDGE, *BELOW_METRICS),
+    "app/schemas": ("flask", "requests", "app.minimax", "app.blueprints", "app.web"),
+    "app/web": ("requests", "app.minimax", "app.blueprints"),
     "app/blueprints": ("requests", "app.minimax"),
-    "app/streaming": ("flask", "werkzeug", "requests", "app.minimax", "app.services", "app.schemas", *OUTER),
-    "app/accounts": ("flask", "werkzeug", "requests", "sqlalchemy", "app.storage", "app.limits", "app.schemas", *OUTER),
-    "app/limits": ("flask", "werkzeug", "requests", "sqlalchemy", "app.storage", "app.services", "app.schemas"),
-    "app/storage": ("flask", "werkzeug", "requests", "app.limits", "app.services", "app.schemas", *WIRING),
-    "app/errors.py": ("flask", "werkzeug", "app."),
-    "app/sandbox": ("app.minimax", "app.services", "app.schemas", *OUTER),
+    "app/spooling": (*WEB, "app.minimax", "app.services", "app.schemas", *EDGE, *BELOW_METRICS),
+    "app/accounts": (*WEB, "sqlalchemy", "app.services", "app.minimax", "app.schemas", *EDGE),
+    "app/limits": (
+        *WEB,
+        "sqlalchemy",
+        "app.storage",
+        "app.services",
+        "app.minimax",
+        "app.schemas",
+        *EDGE,
+    ),
+    "app/storage": (*WEB, "app.limits", "app.services", "app.minimax", "app.schemas", *EDGE),
+    "app/metrics.py": (*WEB, "app.minimax", "app.services"),
+    "app/model_catalog.py": (*WEB, "app."),
+    "app/errors.py": (*WEB, "app."),
+    "app/sandbox": ("app.minimax", "app.services", "app.schemas", "app.accounts", *EDGE, *BELOW_METRICS),
     "app": ("app.sandbox", "PIL", "tests"),
 }
 
@@ -72,3 +90,12 @@ def test_the_rule_sees_every_room() -> None:
     """A renamed folder must not make its rule true for nothing."""
     for room in FORBIDDEN:
         assert any(path.is_relative_to(room) for path in FILES), room
+
+
+def test_no_two_folders_import_each_other() -> None:
+    arrows: set[tuple[str, str]] = set()
+    for path in FILES:
+        for name in imported_by(path):
+            if name.startswith("app.") and len(path.parts) > 2 and path.parts[1] != name.split(".")[1]:
+                arrows.add((path.parts[1], name.split(".")[1]))
+    assert {(a, b) for a, b in arrows if (b, a) in arrows} == set()

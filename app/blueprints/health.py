@@ -7,7 +7,7 @@ from flask.typing import ResponseReturnValue
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from app import metrics
-from app.draining import draining
+from app.web.shutdown import shutting_down
 
 health = Blueprint("health", __name__)
 
@@ -21,7 +21,7 @@ def healthz() -> ResponseReturnValue:
 @health.get("/readyz")
 def readyz() -> ResponseReturnValue:
     """The configuration is usable (with any other, the app would not exist), and no stop has been asked for."""
-    if draining.is_set():
+    if shutting_down.is_set():
         return jsonify({"status": "draining"}), 503
     return jsonify({"status": "ready"})
 

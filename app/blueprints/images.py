@@ -9,21 +9,21 @@ from typing import Any
 from flask import Blueprint, Response
 from flask.typing import ResponseReturnValue
 
-from app.blueprints.bodies import form_body, is_form, json_body
-from app.config import Settings
-from app.image_request import ImageRequest
-from app.request_log import current_record
-from app.schemas.schema import EDITS, GENERATIONS, FormImageRequestSchema, ImageRequestSchema
+from app.schemas.image_request_schema import EDITS, GENERATIONS, FormImageRequestSchema, ImageRequestSchema
+from app.services.image_request import ImageRequest
 from app.services.image_service import ImageService
 from app.services.response import to_openai
-from app.slots import Slots
-from app.streaming.json_writer import JsonBody
+from app.settings import Settings
+from app.spooling.json_writer import JsonBody
+from app.web.concurrency_limit import ConcurrencyLimit
+from app.web.request_body import form_body, is_form, json_body
+from app.web.request_context import current_context
 
 
 def create_images_blueprint(settings: Settings, service: ImageService, authenticate: Callable[[], None]) -> Blueprint:
     images = Blueprint("images", __name__, url_prefix="/v1/images")
     images.before_request(authenticate)
-    images.before_request(Slots(settings.max_calls).take)
+    images.before_request(ConcurrencyLimit(settings.max_calls).take)
 
     generations_schema = ImageRequestSchema(settings, GENERATIONS)
     edits_schema = ImageRequestSchema(settings, EDITS)
@@ -38,11 +38,11 @@ def create_images_blueprint(settings: Settings, service: ImageService, authentic
         return draw(edits_form_schema.read(form_body()) if is_form() else edits_schema.read(json_body()))
 
     def draw(image_request: ImageRequest) -> ResponseReturnValue:
-        record = current_record()
-        record.asked_for(image_request)
-        answer = service.generate(record.known_caller, image_request, record.request_id, record.receipt)
-        record.answered_with(answer)
-        return send_json(to_openai(answer, image_request, created=int(time.time())), then=answer.close)
+        context = current_context()
+        context.set_request(image_request)
+        result = service.generate(context.known_caller, image_request, context.request_id, context.receipt)
+        context.set_result(result)
+        return send_json(to_openai(result, image_request, created=int(time.time())), then=result.close)
 
     return images
 

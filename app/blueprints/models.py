@@ -8,10 +8,10 @@ from typing import Any
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 
-from app.catalogue import Model, find_model
-from app.config import Settings
 from app.errors import ModelNotFound
-from app.request_log import current_record
+from app.model_catalog import Model, find_model
+from app.settings import Settings
+from app.web.request_context import current_context
 
 # OpenAI's shape wants a date and MiniMax publishes none: the start of 2025, the year of image-01.
 CREATED = 1735689600
@@ -34,7 +34,7 @@ def create_models_blueprint(settings: Settings, authenticate: Callable[[], None]
 
     def served() -> list[Model]:
         """What this key may use of what is enabled."""
-        caller = current_record().known_caller
+        caller = current_context().known_caller
         return [model for model in settings.enabled_models if caller.may_use(model)]
 
     return models

@@ -13,7 +13,7 @@ from flask import Blueprint, Flask, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from app.errors import InvalidRequest
-from app.request_log import RequestRecord, current_record
+from app.web.request_context import RequestContext, current_context
 
 if TYPE_CHECKING:
     from app.storage.storage import Storage
@@ -32,7 +32,7 @@ def register_usage(app: Flask, storage: Storage, authenticate: Callable[[], None
     def show() -> ResponseReturnValue:
         """The caller's own: totals by day (UTC) and model from `start` to `end` inclusive, its balance and limits."""
         first, last = _period()
-        key = storage.keys.by_id(current_record().known_caller.key_id or 0)
+        key = storage.keys.by_id(current_context().known_caller.key_id or 0)
         totals = storage.usage.totals(key.id, first, last)
         return jsonify(
             {
@@ -51,30 +51,30 @@ def register_usage(app: Flask, storage: Storage, authenticate: Callable[[], None
 
     @app.after_request
     def write_row(response: Response) -> Response:
-        record = current_record()
-        if request.blueprint == "images" and record.caller is not None and record.caller.key_id is not None:
-            storage.record_usage(_row(record, record.caller.key_id, response.status_code))
+        context = current_context()
+        if request.blueprint == "images" and context.caller is not None and context.caller.key_id is not None:
+            storage.record_usage(_row(context, context.caller.key_id, response.status_code))
         return response
 
     app.register_blueprint(usage)
     app.extensions["storage"] = storage
 
 
-def _row(record: RequestRecord, key_id: int, status: int) -> dict[str, Any]:
+def _row(context: RequestContext, key_id: int, status: int) -> dict[str, Any]:
     return {
         "id": uuid.uuid4().hex,
         "key_id": key_id,
         "created_at": datetime.now(UTC).isoformat(),
-        "request_id": record.request_id,
+        "request_id": context.request_id,
         "endpoint": request.url_rule.rule if request.url_rule else "none",
-        "model": record.model,
-        "asked": record.n or 0,
-        "delivered": record.delivered,
-        "charged": record.receipt.charged or 0,
+        "model": context.model,
+        "asked": context.n or 0,
+        "delivered": context.delivered,
+        "charged": context.receipt.charged or 0,
         "status": status,
-        "code": record.code,
-        "milliseconds": round(record.seconds * 1000),
-        "trace_id": record.trace_id,
+        "code": context.code,
+        "milliseconds": round(context.seconds * 1000),
+        "trace_id": context.trace_id,
     }
 
 

@@ -8,7 +8,7 @@ from app.commands.database import db
 from app.commands.keys import keys
 from app.commands.ledger import ledger
 from app.commands.usage import usage
-from app.config import Settings
+from app.settings import Settings
 
 
 def create_commands(settings: Settings) -> Flask:

@@ -10,14 +10,14 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from app.catalogue import MODELS, find_model
-from app.storage.keys import SECRET_PREFIX
+from app.model_catalog import MODELS, find_model
+from app.storage.api_keys import SECRET_PREFIX
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_DAYS = 30
-MOST = 2_147_483_647  # of a column of 32 bits
-MOST_MONEY = 10**15
+MAX_INT32 = 2_147_483_647  # of a column of 32 bits
+MAX_MONEY = 10**15
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
@@ -61,8 +61,8 @@ class Limit(click.ParamType[int | None]):
         if value in (None, "none"):
             return None
         number = whole_number(str(value))
-        if number is None or not 1 <= number <= MOST:
-            self.fail(f"expected a whole number from 1 to {MOST}, or none.", param, ctx)
+        if number is None or not 1 <= number <= MAX_INT32:
+            self.fail(f"expected a whole number from 1 to {MAX_INT32}, or none.", param, ctx)
         return number
 
 
@@ -74,8 +74,8 @@ class Money(click.ParamType[int]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         number = whole_number(str(value))
-        if number is None or not self._least <= number <= MOST_MONEY:
-            self.fail(f"expected whole micro-units from {self._least} to {MOST_MONEY}.", param, ctx)
+        if number is None or not self._least <= number <= MAX_MONEY:
+            self.fail(f"expected whole micro-units from {self._least} to {MAX_MONEY}.", param, ctx)
         return number
 
 

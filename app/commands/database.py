@@ -6,7 +6,7 @@ import click
 from alembic import command
 from flask.cli import AppGroup
 
-from app.commands.opening import opened_storage, settings, with_storage
+from app.commands.storage_context import opened_storage, settings, with_storage
 from app.storage.database import alembic_config
 from app.storage.storage import Storage
 

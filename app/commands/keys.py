@@ -10,17 +10,17 @@ import click
 from flask.cli import AppGroup
 from sqlalchemy.exc import IntegrityError
 
-from app.commands.arguments import MOST_MONEY, Expiry, Limit, Models, Money, Name, is_given
-from app.commands.opening import settings, with_storage
+from app.commands.arguments import MAX_MONEY, Expiry, Limit, Models, Money, Name, is_given
 from app.commands.output import Row, Style, print_json, print_row, print_rows, styles
+from app.commands.storage_context import settings, with_storage
 from app.commands.usage import usage_command
-from app.storage.keys import fingerprint_of
+from app.storage.api_keys import fingerprint_of
 from app.storage.storage import Storage
 from app.storage.tables import ApiKey, now
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-keys = AppGroup("keys", help="Callers' API keys.")
+keys = AppGroup("keys", help="Authenticator' API keys.")
 keys.add_command(usage_command(click.Argument(["name"])))
 
 COLUMNS = (
@@ -109,7 +109,7 @@ def revoke(storage: Storage, name: str) -> None:
 
 @keys.command(context_settings={"ignore_unknown_options": True})  # a negative amount is none
 @click.argument("name")
-@click.argument("amount", type=Money(least=-MOST_MONEY))
+@click.argument("amount", type=Money(least=-MAX_MONEY))
 @click.option("--note", type=Name(longest=128), metavar="TEXT", help="What the ledger says of it.")
 @styles("json")
 @with_storage

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from datetime import date
 
 import click
 from flask.cli import AppGroup
 
 from app.commands.arguments import between, days
-from app.commands.opening import with_storage
 from app.commands.output import Style, print_json, print_rows, styles
+from app.commands.storage_context import with_storage
 from app.storage.storage import Storage
 
 KINDS = ("credit", "reserve", "settle", "release", "unknown")
@@ -73,11 +72,11 @@ def sweep(storage: Storage, style: Style | None) -> None:
         raise click.ClickException(
             f"There is no folder {folder.absolute()}: set AMUX_JOURNAL_FOLDER as the gateway has it."
         )
-    done = storage.tidy()
+    done = storage.run_maintenance()
     if style == "json":
-        print_json(asdict(done))
+        print_json({"landed": done.applied, "stuck": done.failed, "swept": done.swept})
     else:
         click.echo(
-            f"Brought in from the journal: {done.landed}. Left in it, as it cannot land: {done.stuck}. "
+            f"Brought in from the journal: {done.applied}. Left in it, as it cannot land: {done.failed}. "
             f"Reservations now unknown: {done.swept}."
         )

@@ -8,8 +8,8 @@ from datetime import date
 import click
 
 from app.commands.arguments import between, days
-from app.commands.opening import with_storage
 from app.commands.output import Row, Style, print_rows, styles
+from app.commands.storage_context import with_storage
 from app.storage.storage import Storage
 
 Ask = Callable[[int, date, date], Sequence[object]]

@@ -9,14 +9,15 @@ from typing import Any
 import requests
 from urllib3.exceptions import HTTPError
 
-from app.errors import StorageFull
-from app.minimax.answer import Answer, find_trace_id, read_images
+from app.errors import SpoolFull
 from app.minimax.errors import SCANNED_CHARS, MinimaxError
-from app.minimax.transport import DeadlineAdapter, Exchange, exchange
-from app.streaming.json_reader import JsonReader
-from app.streaming.json_writer import JsonBody
-from app.streaming.large_text import LargeText
-from app.streaming.spool import Spool
+from app.minimax.response import find_trace_id, parse_response
+from app.minimax.transport import DeadlineAdapter, UpstreamCall, upstream_call
+from app.services.image_request import ImageResult
+from app.spooling.json_reader import JsonReader
+from app.spooling.json_writer import JsonBody
+from app.spooling.spool import Spool
+from app.spooling.spooled_text import SpooledText
 
 log = logging.getLogger(__name__)
 
@@ -54,10 +55,10 @@ class MinimaxClient:
         }
         self._blank = requests.Request("POST", f"{base_url}/v1/image_generation", headers).prepare()
 
-    def generate_images(self, payload: Mapping[str, Any]) -> Answer:
+    def generate_images(self, payload: Mapping[str, Any]) -> ImageResult:
         """Sends MiniMax's own fields and returns at least one picture; whatever else happens is a `MinimaxError`."""
         spool = Spool(self._spool_folder)
-        answer: Answer | None = None
+        answer: ImageResult | None = None
         try:
             answer = self._call(payload, spool)
             return answer
@@ -65,14 +66,14 @@ class MinimaxClient:
             if answer is None or not spool.size:
                 spool.close()
 
-    def _call(self, payload: Mapping[str, Any], spool: Spool) -> Answer:
+    def _call(self, payload: Mapping[str, Any], spool: Spool) -> ImageResult:
         trace_id: str | None = None
-        with exchange(self._timeout_seconds) as call:
+        with upstream_call(self._timeout_seconds) as call:
             try:
                 with self._adapter.send(self._request(payload), stream=True) as response:
                     trace_id = find_trace_id(response.headers)
                     body = _read_body(response, spool)
-                images, metadata = read_images(
+                images, metadata = parse_response(
                     response.status_code,
                     body,
                     response_format=payload["response_format"],
@@ -81,12 +82,12 @@ class MinimaxClient:
                 )
             except MinimaxError as error:
                 raise self._report(error, call, trace_id) from error.__cause__
-            except StorageFull as error:
+            except SpoolFull as error:
                 raise self._report(MinimaxError("answer_not_stored"), call, trace_id) from error
             # requests lets some of urllib3's and the socket's own errors through.
             except (requests.RequestException, HTTPError, OSError) as error:
                 raise self._report(MinimaxError(_wire_fault(call)), call, trace_id) from error
-            return Answer(images, metadata, trace_id, call.elapsed_ms, close=spool.close)
+            return ImageResult(images, metadata, trace_id, call.elapsed_ms, close=spool.close)
 
     def _request(self, payload: Mapping[str, Any]) -> requests.PreparedRequest:
         request, body = self._blank.copy(), JsonBody(payload)
@@ -99,10 +100,10 @@ class MinimaxClient:
         return (self._api_key, payload["prompt"], *map(_beginning, references))
 
     @staticmethod
-    def _report(error: MinimaxError, call: Exchange, trace_id: str | None) -> MinimaxError:
+    def _report(error: MinimaxError, call: UpstreamCall, trace_id: str | None) -> MinimaxError:
         error.trace_id = trace_id
         error.upstream_ms = call.elapsed_ms
-        if error.operators_fault:
+        if error.is_operator_error:
             log.critical(
                 "MiniMax refused this gateway's own key: check MINIMAX_API_KEY and MINIMAX_BASE_URL",
                 extra={"code": error.code, "trace_id": trace_id},
@@ -120,11 +121,11 @@ def _read_body(response: requests.Response, spool: Spool) -> JsonReader:
     return reader
 
 
-def _beginning(reference: str | LargeText) -> str:
-    return reference if isinstance(reference, str) else reference.beginning(SCANNED_CHARS)
+def _beginning(reference: str | SpooledText) -> str:
+    return reference if isinstance(reference, str) else reference.head(SCANNED_CHARS)
 
 
-def _wire_fault(call: Exchange) -> str:
+def _wire_fault(call: UpstreamCall) -> str:
     if not call.sent:
         return "upstream_unreachable"
     return "upstream_deadline" if call.is_over else "upstream_interrupted"

@@ -2,7 +2,7 @@
 
 requests' timeouts are per read, so an answer that drips would outlive them, and its exceptions do not tell a
 failed connect from a failed call. Here each socket operation gets only what is left of the whole call's time,
-and `Exchange.sent` says whether MiniMax can have seen, and charged, anything.
+and `UpstreamCall.sent` says whether MiniMax can have seen, and charged, anything.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ CONNECT_RETRIES = Retry(total=None, connect=2, read=False, status=0, redirect=0,
 
 
 @dataclass
-class Exchange:
+class UpstreamCall:
     """One call: `deadline` on the monotonic clock, `sent` once its first byte was handed to the socket."""
 
     seconds: float
@@ -61,13 +61,13 @@ class Exchange:
         return left
 
 
-_current: ContextVar[Exchange] = ContextVar("exchange")
+_current: ContextVar[UpstreamCall] = ContextVar("exchange")
 
 
 @contextmanager
-def exchange(seconds: float) -> Iterator[Exchange]:
+def upstream_call(seconds: float) -> Iterator[UpstreamCall]:
     """Everything sent through a `DeadlineAdapter` by this thread inside the block is this one exchange."""
-    opened = Exchange(seconds)
+    opened = UpstreamCall(seconds)
     token = _current.set(opened)
     try:
         yield opened
@@ -145,7 +145,7 @@ class _TLSPool(HTTPSConnectionPool):
 
 
 class DeadlineAdapter(HTTPAdapter):
-    """A requests adapter for calls of one host, each made inside `exchange(...)`; threads may share it.
+    """A requests adapter for calls of one host, each made inside `upstream_call(...)`; threads may share it.
 
     The shared part is urllib3's connection pool, which is made for threads.
     """

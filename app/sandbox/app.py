@@ -16,7 +16,7 @@ from marshmallow import ValidationError
 from PIL import Image
 
 from app.sandbox.drawing import draw_jpeg
-from app.sandbox.rehearsal import Rehearsal, UnknownWord, break_connection
+from app.sandbox.fault_injection import InjectedFaults, UnknownFault, break_connection
 from app.sandbox.rules import RequestSchema, open_reference, pixels_of
 
 MAX_KEPT_PICTURES = 256
@@ -53,7 +53,7 @@ class PictureStore:
             return self._pictures.get(name)
 
 
-class Refused(Exception):
+class SandboxError(Exception):
     """Ends in MiniMax's way of refusing: HTTP 200 with a code."""
 
     def __init__(self, code: int, message: str | None = None) -> None:
@@ -82,8 +82,8 @@ def create_sandbox(api_key: str) -> Flask:
     def healthz() -> ResponseReturnValue:
         return jsonify({"status": "ok"})
 
-    @app.errorhandler(Refused)
-    def refuse(error: Refused) -> ResponseReturnValue:
+    @app.errorhandler(SandboxError)
+    def refuse(error: SandboxError) -> ResponseReturnValue:
         return _respond({"base_resp": {"status_code": error.code, "status_msg": error.message}})
 
     return app
@@ -91,22 +91,22 @@ def create_sandbox(api_key: str) -> Flask:
 
 def _check_key(api_key: str) -> None:
     if request.headers.get("Authorization") != f"Bearer {api_key}":
-        raise Refused(1004)
+        raise SandboxError(1004)
 
 
-def _read(body: Any) -> tuple[dict[str, Any], Image.Image | None, Rehearsal]:
+def _read(body: Any) -> tuple[dict[str, Any], Image.Image | None, InjectedFaults]:
     try:
         drawing = _SCHEMA.load(body)
-        return drawing, open_reference(drawing), Rehearsal.of(drawing["prompt"])
-    except (ValidationError, UnknownWord) as error:
-        raise Refused(2013, f"invalid params, {error}") from error
+        return drawing, open_reference(drawing), InjectedFaults.of(drawing["prompt"])
+    except (ValidationError, UnknownFault) as error:
+        raise SandboxError(2013, f"invalid params, {error}") from error
 
 
-def _rehearse(rehearsal: Rehearsal) -> Response | None:
+def _rehearse(rehearsal: InjectedFaults) -> Response | None:
     """The answer that is no drawing, where the prompt asks for one."""
     time.sleep(rehearsal.slow)
     if rehearsal.code:
-        raise Refused(rehearsal.code)
+        raise SandboxError(rehearsal.code)
     if rehearsal.fault == "html":
         return Response("<html><h1>502 Bad Gateway</h1></html>", 502, content_type="text/html")
     if rehearsal.fault:

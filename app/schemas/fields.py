@@ -12,8 +12,8 @@ from typing import Any
 
 from marshmallow import fields
 
-from app.services.reference_image import InvalidReferenceImage, check_reference
-from app.streaming.large_text import LargeText
+from app.schemas.reference_image import InvalidReferenceImage, check_reference
+from app.spooling.spooled_text import SpooledText
 
 _Messages = dict[str, str | list[Any] | dict[Any, Any]]
 
@@ -32,7 +32,7 @@ class Strict(fields.Field[Any]):
         return value
 
 
-class Text(Strict):
+class StrictString(Strict):
     """A string that can be written as UTF-8 (JSON can spell half of a surrogate pair, which can't)."""
 
     default_error_messages: _Messages = {"type": "must be a string of valid Unicode"}
@@ -48,11 +48,11 @@ class Text(Strict):
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
         # Far too long for any of these fields, which is for their own rules to say.
-        value = str(value) if isinstance(value, LargeText) else value
+        value = str(value) if isinstance(value, SpooledText) else value
         return super()._deserialize(value, attr, data, **kwargs)
 
 
-class Whole(Strict):
+class StrictInteger(Strict):
     """A JSON integer; 1.0, "1" and true are not."""
 
     default_error_messages: _Messages = {"type": "must be an integer"}
@@ -61,7 +61,7 @@ class Whole(Strict):
         return type(value) is int
 
 
-class Number(Strict):
+class StrictNumber(Strict):
     """A finite JSON number."""
 
     default_error_messages: _Messages = {"type": "must be a number"}
@@ -70,7 +70,7 @@ class Number(Strict):
         return type(value) is int or (type(value) is float and math.isfinite(value))
 
 
-class TrueOrFalse(Strict):
+class StrictBoolean(Strict):
     """JSON's true or false."""
 
     default_error_messages: _Messages = {"type": "must be true or false"}
@@ -79,7 +79,7 @@ class TrueOrFalse(Strict):
         return isinstance(value, bool)
 
 
-class Refused(Strict):
+class Unsupported(Strict):
     """A field that would be harmful to ignore; its message says what to do instead."""
 
     def __init__(self, message: str) -> None:
@@ -98,7 +98,7 @@ class ImageFile(Strict):
     }
 
     def is_valid(self, value: Any) -> bool:
-        return isinstance(value, str | LargeText) and value != ""
+        return isinstance(value, str | SpooledText) and value != ""
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
         if isinstance(value, list):
@@ -110,4 +110,4 @@ class ImageFile(Strict):
 
 
 # Fields whose form face is the text of a JSON literal.
-LITERALS = (Whole, Number, TrueOrFalse)
+JSON_LITERAL_FIELDS = (StrictInteger, StrictNumber, StrictBoolean)

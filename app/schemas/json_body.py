@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from app.errors import InvalidRequest
-from app.streaming.json_reader import JsonReader
-from app.streaming.spool import Spool
+from app.spooling.json_reader import JsonReader
+from app.spooling.spool import Spool
 
 MAX_ECHOED_CHARS = 64  # of a caller's own name, in a refusal
 

@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 
-class TooSlow(NoMoreData, TimeoutError):  # type: ignore[misc]
+class ClientTimeout(NoMoreData, TimeoutError):  # type: ignore[misc]
     """A caller's time is up. gunicorn hangs up on it without a word; our own code tells it apart as a timeout."""
 
     def __init__(self) -> None:
         super().__init__(b"")
 
 
-class CallersSocket(socket.socket):
-    """A connection that raises `TooSlow` once its request, or its answer, takes longer than `seconds` in all."""
+class DeadlineSocket(socket.socket):
+    """A connection that raises `ClientTimeout` once its request, or its answer, takes longer than `seconds` in all."""
 
     seconds: float = 0
     _receive_by: float = 0
@@ -38,7 +38,7 @@ class CallersSocket(socket.socket):
         adopted.seconds = seconds
         return adopted
 
-    def expect_request(self) -> None:
+    def start_request_deadline(self) -> None:
         """Starts the clock of a new request."""
         self._receive_by = time.monotonic() + self.seconds
         self._send_by = 0
@@ -50,7 +50,7 @@ class CallersSocket(socket.socket):
         try:
             return super().recv(size, flags)
         except BlockingIOError as error:
-            raise TooSlow from error
+            raise ClientTimeout from error
 
     def sendall(self, data: ReadableBuffer, flags: int = 0, /) -> None:
         if self._is_gunicorns():
@@ -62,7 +62,7 @@ class CallersSocket(socket.socket):
                 self._limit(socket.SO_SNDTIMEO, self._send_by)
                 left = left[super().send(left, flags) :]
         except BlockingIOError as error:
-            raise TooSlow from error
+            raise ClientTimeout from error
 
     def _is_gunicorns(self) -> bool:
         """Whether gunicorn has set a timeout of its own, as for the last seconds of a connection."""
@@ -72,5 +72,5 @@ class CallersSocket(socket.socket):
         # The kernel's own timeout: Python's would cost a poll, and the interpreter's lock twice, for each call.
         left = moment - time.monotonic()
         if left <= 0:
-            raise TooSlow
+            raise ClientTimeout
         self.setsockopt(socket.SOL_SOCKET, option, struct.pack("@ll", int(left), int(left % 1 * 1e6) or 1))

@@ -24,11 +24,12 @@ from gunicorn.http.unreader import SocketUnreader
 from gunicorn.util import close_graceful
 from gunicorn.workers.gthread import ThreadWorker
 
-from app.body import MAX_DRAINED_BYTES
-from app.draining import draining
 from app.errors import GatewayError
-from app.request_log import RequestRecord, log_request
-from app.server.connection import CallersSocket
+from app.server.connection import DeadlineSocket
+from app.web.access_log import log_request
+from app.web.body_limits import MAX_DRAINED_BYTES
+from app.web.request_context import RequestContext
+from app.web.shutdown import shutting_down
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ class Refusal(NamedTuple):
 
 
 # What gunicorn could not read, where 400 would be less than the truth; in the same words as deploy/nginx.conf.
-REFUSALS: dict[type[Exception], Refusal] = {
+PROTOCOL_ERRORS: dict[type[Exception], Refusal] = {
     LimitRequestLine: Refusal(414, "URI Too Long", "uri_too_long", "The URL is too long."),
     LimitRequestHeaders: Refusal(
         431,
@@ -60,7 +61,7 @@ REFUSALS: dict[type[Exception], Refusal] = {
     ),
 }
 
-MAX_FAREWELLS = 64
+MAX_LINGERING_CLOSES = 64
 UNREAD_BODY_SECONDS = 0.05
 
 
@@ -71,17 +72,17 @@ class EnvelopeWorker(ThreadWorker):  # type: ignore[misc]
 
     def init_process(self) -> None:
         # Farewells have threads of their own: those that are refused by a full gateway would take all the others.
-        self._farewells = ThreadPoolExecutor(MAX_FAREWELLS)
+        self._farewells = ThreadPoolExecutor(MAX_LINGERING_CLOSES)
         super().init_process()
 
     def handle(self, conn: Any) -> Any:
-        if not isinstance(conn.sock, CallersSocket):
-            conn.sock = CallersSocket.adopt(conn.sock, self.transfer_seconds)
-        conn.sock.expect_request()
+        if not isinstance(conn.sock, DeadlineSocket):
+            conn.sock = DeadlineSocket.adopt(conn.sock, self.transfer_seconds)
+        conn.sock.start_request_deadline()
         return super().handle(conn)
 
     def handle_exit(self, sig: int, frame: Any) -> None:
-        draining.set()
+        shutting_down.set()
         super().handle_exit(sig, frame)
 
     def finish_request(self, conn: Any, fs: Future[Any]) -> None:
@@ -127,22 +128,22 @@ class EnvelopeWorker(ThreadWorker):  # type: ignore[misc]
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
         """Answers and logs without a word of what was sent: the faulty header may be the one with the key."""
-        record = RequestRecord(request_id=uuid.uuid4().hex)
+        context = RequestContext(request_id=uuid.uuid4().hex)
         if isinstance(exc, ParseException) and not isinstance(exc, InvalidResponseHeader | InvalidResponseHeaderName):
-            refusal = REFUSALS.get(type(exc)) or _unreadable(exc)
-            self.log.warning("Malformed request: %s, request id %s", type(exc).__name__, record.request_id)
+            refusal = PROTOCOL_ERRORS.get(type(exc)) or _unreadable(exc)
+            self.log.warning("Malformed request: %s, request id %s", type(exc).__name__, context.request_id)
         else:
-            refusal = _bug(record.request_id)
-            log.error("bug", exc_info=exc, extra={"request_id": record.request_id})
+            refusal = _bug(context.request_id)
+            log.error("bug", exc_info=exc, extra={"request_id": context.request_id})
         error = GatewayError(refusal.message, code=refusal.code)
-        record.refused_by(error)
+        context.set_error(error)
         body = json.dumps(error.envelope()).encode()
-        log_request(record, endpoint=None, status=refusal.status, bytes_in=0, bytes_out=len(body))
+        log_request(context, endpoint=None, status=refusal.status, bytes_in=0, bytes_out=len(body))
         headers = {
             "Content-Type": "application/json",
             "Content-Length": str(len(body)),
             "Connection": "close",
-            **record.headers(),
+            **context.headers(),
             **error.headers(),
         }
         head = "\r\n".join(

@@ -1,41 +1,40 @@
-"""Owns one drawing from request to answer."""
+"""Generates images: checks, limits, billing, upstream call."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from app.accounts.caller import Caller
-from app.accounts.limiter import Limiter
+from app.accounts.api_key import Caller
+from app.accounts.billing import Billing
+from app.accounts.rate_limiter import RateLimiter
 from app.accounts.receipt import Receipt
-from app.accounts.till import Till
-from app.image_request import ImageRequest
-from app.minimax.answer import Answer
+from app.services.image_request import ImageRequest, ImageResult
 from app.services.payload import build_payload
 
 
 class Minimax(Protocol):
-    """What the service needs of a client; raises `MinimaxError` for all but an answer with pictures."""
+    """What the service needs of a client. Raises `UpstreamError` for everything but a response with images."""
 
-    def generate_images(self, payload: Mapping[str, Any]) -> Answer: ...
+    def generate_images(self, payload: Mapping[str, Any]) -> ImageResult: ...
 
 
 class ImageService:
-    def __init__(self, minimax: Minimax, limiter: Limiter, till: Till) -> None:
+    def __init__(self, minimax: Minimax, rate_limiter: RateLimiter, billing: Billing) -> None:
         self._minimax = minimax
-        self._limiter = limiter
-        self._till = till
+        self._rate_limiter = rate_limiter
+        self._billing = billing
 
-    def generate(self, caller: Caller, request: ImageRequest, request_id: str, receipt: Receipt) -> Answer:
-        """Raises a `GatewayError`. What can refuse a valid request stands here in its order, the cheapest first.
+    def generate(self, caller: Caller, request: ImageRequest, request_id: str, receipt: Receipt) -> ImageResult:
+        """Generate images. Checks run cheapest first: model (403), rate limit (429), balance (429).
 
-        Before it come 401, 503 (full) and, as the body is read, 408, 413 and 400.
+        Raises `GatewayError`. The checks before this one are 401, 503 (concurrency limit), 408, 413 and 400.
         """
-        caller.check_model(request.model)  # 403
+        caller.check_model(request.model)
         with (
-            self._limiter.admit(caller, request.n, receipt),  # 429, of the rate
-            self._till.open(caller, request, request_id, receipt) as charge,  # 429, of the balance
+            self._rate_limiter.acquire(caller, request.n, receipt),
+            self._billing.reserve(caller, request.model, request.n, request_id, receipt) as reservation,
         ):
-            answer = self._minimax.generate_images(build_payload(request))
-            charge.settle(answer)
-            return answer
+            result = self._minimax.generate_images(build_payload(request))
+            reservation.settle(len(result.images), result.trace_id)
+            return result

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from app.image_request import ImageRequest
+from app.services.image_request import ImageRequest
 
 RESPONSE_FORMATS = {"url": "url", "b64_json": "base64"}
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.image_request import ImageRequest
-from app.minimax.answer import Answer
+from app.services.image_request import ImageRequest, ImageResult
 
 
-def to_openai(answer: Answer, request: ImageRequest, *, created: int) -> dict[str, Any]:
+def to_openai(answer: ImageResult, request: ImageRequest, *, created: int) -> dict[str, Any]:
     """`{created, data, metadata}`; each item has one key, as some clients break on an empty second one.
 
     `created` is in unix seconds. `metadata` is MiniMax's own, absent where MiniMax sent none.

@@ -20,7 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from app import metrics
-from app.errors import StorageUnavailable
+from app.errors import DatabaseUnavailable
 from app.storage import engines
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class SchemaOutdated(SystemExit):
     """Ends the start: Python prints the message on stderr and exits with status 1."""
 
 
-class Undecided(StorageUnavailable):
+class CommitOutcomeUnknown(DatabaseUnavailable):
     """It failed while the transaction was being committed: it may have been done, or not."""
 
 
@@ -59,7 +59,7 @@ class Database:
     def connection(self, *, reads: bool = False) -> Iterator[Connection]:
         """One transaction: commits at the end, or rolls back. `reads` says that it writes nothing.
 
-        Raises `StorageUnavailable` where the database cannot be asked, and of it `Undecided` at the commit.
+        Raises `DatabaseUnavailable` where the database cannot be asked, and of it `CommitOutcomeUnknown` at the commit.
         """
         engine = self._engines.reads if reads else self._engines.transactions
         with self._asked(reads=reads) as progress, engine.begin() as connection:
@@ -69,8 +69,8 @@ class Database:
     def run(self, statement: Executable, values: Mapping[str, Any]) -> Row[Any] | None:
         """The one row, if any, of a statement that is a transaction of its own.
 
-        Raises as `connection` does, and `Undecided` from the moment when it is sent, unless the database says that
-        it has not done it.
+        Raises as `connection` does, and `CommitOutcomeUnknown` once the statement is sent, unless the database reports
+        that it was rolled back.
         """
         with self._asked() as progress, self._engines.statements.begin() as connection:
             progress.commits = True
@@ -103,18 +103,18 @@ class Database:
         """Around each transaction: says what its failure means, and for whom else."""
         started, progress = time.monotonic(), _Progress()
         if started < self._hung_until:
-            raise StorageUnavailable
+            raise DatabaseUnavailable
         try:
             yield progress
         except (DBAPIError, PoolTimeout) as error:
             if isinstance(error, _OUR_OWN_FAULTS):
                 raise
             if getattr(error.orig if isinstance(error, DBAPIError) else None, "sqlstate", None) in _UNDONE:
-                raise StorageUnavailable from error
+                raise DatabaseUnavailable from error
             self._note(gone=True, why=reason(error))
             if time.monotonic() - started > HUNG_SECONDS:
                 self._hung_until = time.monotonic() + HUNG_SECONDS
-            raise (Undecided if progress.commits else StorageUnavailable) from error
+            raise (CommitOutcomeUnknown if progress.commits else DatabaseUnavailable) from error
         if self._is_gone and not reads:  # SQLite may be read while nobody can write
             self._note(gone=False)
 
@@ -124,7 +124,7 @@ class Database:
             if self._is_gone == gone:
                 return
             self._is_gone = gone
-            metrics.DATABASE_GONE.set(gone)
+            metrics.DATABASE_UNAVAILABLE.set(gone)
             if gone:
                 log.warning("The database is gone: calls are refused until it is back. %s", why)
             else:

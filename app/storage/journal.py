@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.errors import StorageUnavailable
+from app.errors import DatabaseUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -25,11 +25,11 @@ class JournalUnusable(SystemExit):
 
 
 @dataclass(frozen=True)
-class BroughtIn:
+class ReplayResult:
     """How many pieces landed, and how many cannot."""
 
-    landed: int
-    stuck: int
+    applied: int
+    failed: int
 
 
 class Journal:
@@ -48,13 +48,13 @@ class Journal:
                 f"The gateway cannot start: AMUX_JOURNAL_FOLDER cannot be written to ({error.strerror})."
             ) from None
 
-    def add(self, kind: str, piece_id: str, fields: dict[str, Any], *, request_id: str) -> None:
+    def add(self, kind: str, entry_id: str, fields: dict[str, Any], *, request_id: str) -> None:
         """On the disk when this returns: written aside, synced, and put in place whole. Raises `OSError`.
 
         `request_id` is for the log alone.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / f"{kind}-{piece_id}.json"
+        path = self.folder / f"{kind}-{entry_id}.json"
         aside = path.with_suffix(".new")
         try:
             with aside.open("w") as file:
@@ -66,39 +66,39 @@ class Journal:
             aside.unlink(missing_ok=True)
             raise
         _sync_folder(self.folder)
-        log.warning("Kept in the journal until the database is back: %s, of request %s", path.name, request_id)
+        log.warning("Journaled %s for request %s: database unavailable", path.name, request_id)
 
-    def bring_in(self, land: Mapping[str, Callable[[dict[str, Any]], object]]) -> BroughtIn:
+    def replay(self, apply: Mapping[str, Callable[[dict[str, Any]], object]]) -> ReplayResult:
         """Gives each piece to the function for its kind, and forgets it once that has returned.
 
-        Raises `StorageUnavailable` where the database is still gone. A piece that cannot land stays, no other waits
+        Raises `DatabaseUnavailable` where the database is still gone. A piece that cannot land stays, no other waits
         for it, and it is told of once.
         """
-        landed = stuck = 0
-        for path in self._pieces():
+        applied = failed = 0
+        for path in self._entries():
             try:
-                land[path.name.partition("-")[0]](json.loads(path.read_text()))
+                apply[path.name.partition("-")[0]](json.loads(path.read_text()))
             except FileNotFoundError:  # another process was faster
                 continue
-            except StorageUnavailable:
+            except DatabaseUnavailable:
                 raise
             except Exception:
-                stuck += 1
+                failed += 1
                 if path.name not in self._told:
                     self._told.add(path.name)
-                    log.exception("The journal has a piece that cannot land, and keeps it: %s", path.name)
+                    log.exception("Journal entry %s cannot be replayed; kept", path.name)
                 continue
             path.unlink(missing_ok=True)
-            landed += 1
-        if landed:
-            log.warning("Brought in from the journal: %d", landed)
-        return BroughtIn(landed, stuck)
+            applied += 1
+        if applied:
+            log.warning("Replayed %d journal entries", applied)
+        return ReplayResult(applied, failed)
 
     def waiting(self) -> int:
         """How many pieces there are."""
-        return len(self._pieces())
+        return len(self._entries())
 
-    def _pieces(self) -> list[Path]:
+    def _entries(self) -> list[Path]:
         return sorted(self.folder.glob("*-*.json"))
 
 

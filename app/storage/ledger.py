@@ -13,13 +13,13 @@ from datetime import date, datetime
 from sqlalchemy import func, or_, select
 
 from app import metrics
-from app.storage import moves_at_once, moves_in_steps
+from app.storage import ledger_common, ledger_postgresql, ledger_sqlite
 from app.storage.database import Database
-from app.storage.moves import Ended, Hold, Moves, Settlement
-from app.storage.tables import KEYS, LEDGER, RESERVATIONS, Entry, within
+from app.storage.reservations import Closed, LedgerStatements, Reservation, Settlement
+from app.storage.tables import KEYS, LEDGER, RESERVATIONS, LedgerEntry, between_days
 
 # SQLite changes one table a statement.
-_MOVES: dict[str, Moves] = {"sqlite": moves_in_steps, "postgresql": moves_at_once}
+_STATEMENTS: dict[str, LedgerStatements] = {"sqlite": ledger_sqlite, "postgresql": ledger_postgresql}
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Mismatch:
 class Ledger:
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._moves = _MOVES[database.engine.dialect.name]
+        self._statements = _STATEMENTS[database.engine.dialect.name]
 
     def credit(self, key_id: int, amount: int, *, note: str = "") -> int:
         """The new balance. A key without a limit gets one.
@@ -43,25 +43,25 @@ class Ledger:
         Raises `ValueError` where it would be above `MAX_BALANCE`.
         """
         with self._database.connection() as connection:
-            return moves_in_steps.credit(connection, key_id, amount, note=note)
+            return ledger_common.credit(connection, key_id, amount, note=note)
 
-    def reserve(self, hold: Hold) -> int | None:
+    def reserve(self, hold: Reservation) -> int | None:
         """The balance left, None without a limit. Raises `InsufficientBalance`."""
-        return self._moves.reserve(self._database, hold)
+        return self._statements.reserve(self._database, hold)
 
-    def end(self, settlement: Settlement) -> Ended | None:
+    def close_reservation(self, settlement: Settlement) -> Closed | None:
         """A reservation is ended once: for one that has ended, nothing changes, and the answer is None.
 
         But for pictures whose settlement comes after the sweep had to give them up: they are charged then, once.
         """
-        ended = self._moves.end(self._database, settlement)
+        ended = self._statements.close_reservation(self._database, settlement)
         if ended is None and settlement.outcome == "settle":
-            return moves_in_steps.charge_late(self._database, settlement)
+            return ledger_common.charge_late(self._database, settlement)
         if ended is not None and settlement.outcome == "unknown":
             metrics.UNKNOWN_OUTCOMES.inc()
         return ended
 
-    def has(self, reservation_id: str) -> bool:
+    def reservation_exists(self, reservation_id: str) -> bool:
         """Whether there is, or ever was, such a reservation."""
         found = select(RESERVATIONS.c.id).where(RESERVATIONS.c.id == reservation_id)
         with self._database.connection(reads=True) as connection:
@@ -75,7 +75,7 @@ class Ledger:
         stale = or_(RESERVATIONS.c.created_at < before, RESERVATIONS.c.owner.in_(owners))
         with self._database.connection(reads=True) as connection:
             ids = connection.scalars(select(RESERVATIONS.c.id).where(RESERVATIONS.c.state == "open", stale)).all()
-        ended = [self.end(Settlement(reservation_id, "unknown")) for reservation_id in ids]
+        ended = [self.close_reservation(Settlement(reservation_id, "unknown")) for reservation_id in ids]
         return sum(one is not None for one in ended)
 
     def open_owners(self) -> Sequence[str]:
@@ -86,13 +86,13 @@ class Ledger:
 
     def entries(
         self, first: date, last: date, *, key_id: int | None = None, kind: str | None = None
-    ) -> Sequence[Entry]:
+    ) -> Sequence[LedgerEntry]:
         """In their order, from `first` to `last` inclusive, in UTC; of one key, or of one kind, where that is given."""
-        chosen = select(Entry).where(*within(Entry.created_at, first, last)).order_by(Entry.id)
+        chosen = select(LedgerEntry).where(*between_days(LedgerEntry.created_at, first, last)).order_by(LedgerEntry.id)
         if key_id is not None:
-            chosen = chosen.where(Entry.key_id == key_id)
+            chosen = chosen.where(LedgerEntry.key_id == key_id)
         if kind is not None:
-            chosen = chosen.where(Entry.kind == kind)
+            chosen = chosen.where(LedgerEntry.kind == kind)
         with self._database.transaction(reads=True) as session:
             return session.scalars(chosen).all()
 

@@ -26,7 +26,7 @@ from sqlalchemy.types import TypeDecorator
 BigId = BigInteger().with_variant(Integer, "sqlite")
 
 
-class Moment(TypeDecorator[datetime]):
+class UtcDateTime(TypeDecorator[datetime]):
     """A point in time in UTC. SQLite forgets the zone, and PostgreSQL answers in its own."""
 
     impl = DateTime(timezone=True)
@@ -46,7 +46,7 @@ def now() -> datetime:
 
 
 class utc_day(FunctionElement[str]):  # noqa: N801 (a function, in SQL)
-    """The day of a `Moment` in UTC."""
+    """The day of a `UtcDateTime` in UTC."""
 
     inherit_cache = True
 
@@ -62,7 +62,7 @@ def _postgresql_day(element: utc_day, compiler: Any, **options: Any) -> str:
     return f"date(timezone('UTC', {compiler.process(element.clauses, **options)}))"
 
 
-def within(column: Any, first: date, last: date) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+def between_days(column: Any, first: date, last: date) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
     """From the beginning of `first` to the end of `last`, in UTC."""
     begin = datetime.combine(first, time.min, UTC)
     return column >= begin, column <= datetime.combine(last, time.max, UTC)
@@ -87,12 +87,12 @@ class ApiKey(Base):
     images_per_minute: Mapped[int | None]
     max_calls: Mapped[int | None]
     balance: Mapped[int | None] = mapped_column(BigInteger)
-    created_at: Mapped[datetime] = mapped_column(Moment, default=now)
-    expires_at: Mapped[datetime | None] = mapped_column(Moment)
-    revoked_at: Mapped[datetime | None] = mapped_column(Moment)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+    expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
-class Reservation(Base):
+class ReservationRecord(Base):
     """What one call may cost, from before MiniMax is called until its outcome is known.
 
     `state` is open, and then how it ended: settle, release or unknown. `limited` is whether the key had a balance.
@@ -108,12 +108,12 @@ class Reservation(Base):
     pictures: Mapped[int]
     limited: Mapped[bool]
     state: Mapped[str] = mapped_column(String(10), default="open")
-    created_at: Mapped[datetime] = mapped_column(Moment, default=now)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
 
     __table_args__ = (Index("ix_reservations_open", "state", "created_at"),)
 
 
-class Entry(Base):
+class LedgerEntry(Base):
     """One line of the ledger, never changed. A key's balance is the sum of its `amount`s."""
 
     __tablename__ = "ledger"
@@ -127,17 +127,17 @@ class Entry(Base):
     note: Mapped[str] = mapped_column(String(128), default="", server_default="")  # the operator's, of a credit
     reservation_id: Mapped[str | None] = mapped_column(ForeignKey("reservations.id"))
     trace_id: Mapped[str | None] = mapped_column(String(128))
-    created_at: Mapped[datetime] = mapped_column(Moment, default=now)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
 
 
-class Usage(Base):
+class UsageRecord(Base):
     """One request. No prompt, picture or URL."""
 
     __tablename__ = "usage"
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     key_id: Mapped[int] = mapped_column(ForeignKey("api_keys.id"))
-    created_at: Mapped[datetime] = mapped_column(Moment, default=now, index=True)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now, index=True)
     request_id: Mapped[str] = mapped_column(String(128))
     endpoint: Mapped[str] = mapped_column(String(100))
     model: Mapped[str | None] = mapped_column(String(100))
@@ -154,6 +154,6 @@ class Usage(Base):
 
 # For what every call waits for: statements on tables cost half of those on classes.
 KEYS = cast(Table, ApiKey.__table__)
-RESERVATIONS = cast(Table, Reservation.__table__)
-LEDGER = cast(Table, Entry.__table__)
-USAGE = cast(Table, Usage.__table__)
+RESERVATIONS = cast(Table, ReservationRecord.__table__)
+LEDGER = cast(Table, LedgerEntry.__table__)
+USAGE = cast(Table, UsageRecord.__table__)

@@ -11,13 +11,13 @@ from typing import Any
 from sqlalchemy import Executable, delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from app.errors import UsageBusy
+from app.errors import UsageQueryLimit
 from app.storage.database import Database
-from app.storage.tables import USAGE, Usage, now, utc_day, within
+from app.storage.tables import USAGE, UsageRecord, between_days, now, utc_day
 
-MOST_REMOVED = 10_000
+DELETE_BATCH_SIZE = 10_000
 # Adding up a year takes a while: however many callers ask for it, most of the pool is left to those who pay.
-READERS = 2
+MAX_CONCURRENT_QUERIES = 2
 
 _ADD: dict[str, Executable] = {
     "sqlite": sqlite.insert(USAGE).on_conflict_do_nothing().returning(USAGE.c.id),
@@ -44,48 +44,53 @@ class Total:
 class UsageStore:
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._readers = threading.BoundedSemaphore(READERS)
+        self._readers = threading.BoundedSemaphore(MAX_CONCURRENT_QUERIES)
         self._add = _ADD[database.engine.dialect.name]
 
     def add(self, row: Mapping[str, Any]) -> None:
         """`row` has a column's value by its name; with the same `id` a second time, nothing happens."""
         self._database.run(self._add, dict(row) | {"created_at": datetime.fromisoformat(row["created_at"])})
 
-    def rows(self, key_id: int, first: date, last: date) -> Sequence[Usage]:
+    def rows(self, key_id: int, first: date, last: date) -> Sequence[UsageRecord]:
         with self._database.transaction(reads=True) as session:
             return session.scalars(
-                select(Usage)
-                .where(Usage.key_id == key_id, *within(Usage.created_at, first, last))
-                .order_by(Usage.created_at)
+                select(UsageRecord)
+                .where(UsageRecord.key_id == key_id, *between_days(UsageRecord.created_at, first, last))
+                .order_by(UsageRecord.created_at)
             ).all()
 
     def totals(self, key_id: int, first: date, last: date) -> list[Total]:
-        """By day and model, from `first` to `last` inclusive. Raises `UsageBusy` where `READERS` others ask."""
+        """By day and model, from `first` to `last` inclusive. Raises `UsageQueryLimit`."""
         if not self._readers.acquire(blocking=False):  # whoever waited would hold a thread
-            raise UsageBusy
+            raise UsageQueryLimit
         try:
             return self._totals(key_id, first, last)
         finally:
             self._readers.release()
 
     def _totals(self, key_id: int, first: date, last: date) -> list[Total]:
-        day = utc_day(Usage.created_at)
-        columns = (func.count(), func.sum(Usage.asked), func.sum(Usage.delivered), func.sum(Usage.charged))
+        day = utc_day(UsageRecord.created_at)
+        columns = (
+            func.count(),
+            func.sum(UsageRecord.asked),
+            func.sum(UsageRecord.delivered),
+            func.sum(UsageRecord.charged),
+        )
         with self._database.transaction(reads=True) as session:
             rows = session.execute(
-                select(day, Usage.model, *columns)
-                .where(Usage.key_id == key_id, *within(Usage.created_at, first, last))
-                .group_by(day, Usage.model)
-                .order_by(day, Usage.model.nulls_last())
+                select(day, UsageRecord.model, *columns)
+                .where(UsageRecord.key_id == key_id, *between_days(UsageRecord.created_at, first, last))
+                .group_by(day, UsageRecord.model)
+                .order_by(day, UsageRecord.model.nulls_last())
             ).all()
         return [Total(str(row[0]), row[1], *(int(value) for value in row[2:])) for row in rows]
 
     def remove_older_than(self, days: int) -> int:
-        """How many rows were removed: `MOST_REMOVED` at a time, so that nobody waits for long. The ledger keeps all."""
+        """Remove up to `DELETE_BATCH_SIZE` rows, so that no lock is held for long; returns how many were removed."""
         old = (
             select(USAGE.c.id)
             .where(USAGE.c.created_at < now() - timedelta(days=days))
-            .limit(MOST_REMOVED)
+            .limit(DELETE_BATCH_SIZE)
             .with_for_update(skip_locked=True)  # every worker does it: none waits for another's
         )
         with self._database.connection() as connection:

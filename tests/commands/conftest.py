@@ -10,8 +10,8 @@ import pytest
 from click.testing import Result
 
 from app.commands.app import create_commands
-from app.config import Settings
-from tests.support.databases import Bed
+from app.settings import Settings
+from tests.support.databases import ScratchDatabase
 
 
 class Operator(Protocol):
@@ -29,8 +29,8 @@ def operator_of(url: str | None, journal_folder: Path) -> Operator:
 
 
 @pytest.fixture
-def operator(bed: Bed, tmp_path: Path) -> Operator:
-    return operator_of(bed.url, tmp_path / "journal")
+def operator(test_db: ScratchDatabase, tmp_path: Path) -> Operator:
+    return operator_of(test_db.url, tmp_path / "journal")
 
 
 def printed(result: Result) -> str:

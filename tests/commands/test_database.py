@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from app.storage.database import Database, Undecided
-from app.storage.keys import KeyStore
+from app.storage.api_keys import ApiKeyStore
+from app.storage.database import CommitOutcomeUnknown, Database
 from app.storage.ledger import Ledger
 from tests.commands.conftest import Operator, operator_of, printed, refusal
-from tests.support.databases import Bed, SqliteBed
+from tests.support.databases import ScratchDatabase, ScratchSqlite
 
 COMMANDS = [
     ("db", "check"),
@@ -30,22 +30,22 @@ COMMANDS = [
 every_command = pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
 
 
-def test_an_upgrade_brings_the_schema_and_a_second_one_leaves_it(empty_bed: Bed, tmp_path: Path) -> None:
-    operator = operator_of(empty_bed.url, tmp_path)
+def test_an_upgrade_brings_the_schema_and_a_second_one_leaves_it(empty_db: ScratchDatabase, tmp_path: Path) -> None:
+    operator = operator_of(empty_db.url, tmp_path)
     for _ in range(2):
         assert printed(operator("db", "upgrade")) == "The database's schema is up to date.\n"
         operator("keys", "create", "--name", "harbour")
     assert printed(operator("db", "check")) == "The database's schema is up to date.\n"
-    database = Database(empty_bed.url)
-    assert [key.name for key in KeyStore(database).all()] == ["harbour"]
+    database = Database(empty_db.url)
+    assert [key.name for key in ApiKeyStore(database).all()] == ["harbour"]
     database.engine.dispose()
 
 
 @every_command
 def test_a_missing_schema_is_one_line_that_says_how_to_mend_it(
-    empty_bed: Bed, tmp_path: Path, arguments: tuple[str, ...]
+    empty_db: ScratchDatabase, tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
-    said = refusal(operator_of(empty_bed.url, tmp_path)(*arguments))
+    said = refusal(operator_of(empty_db.url, tmp_path)(*arguments))
     assert said == "The database's schema is missing. Run: flask --app wsgi db upgrade"
 
 
@@ -84,10 +84,10 @@ def test_no_database_there_is_one_line_without_the_password(
     assert "secretly" not in refusal(operator_of(url, tmp_path)(*arguments))
 
 
-@pytest.mark.parametrize("bed", ["sqlite"], indirect=True)
-def test_a_database_that_fails_in_the_middle_is_one_line(operator: Operator, bed: SqliteBed) -> None:
+@pytest.mark.parametrize("test_db", ["sqlite"], indirect=True)
+def test_a_database_that_fails_in_the_middle_is_one_line(operator: Operator, test_db: ScratchSqlite) -> None:
     """Somebody else holds the lock: reading goes on, writing does not."""
-    with bed.outage():
+    with test_db.outage():
         said = refusal(operator("keys", "create", "--name", "harbour"))
     assert said == "The database cannot be asked: database is locked"
 
@@ -99,7 +99,7 @@ def test_a_commit_that_broke_may_have_been_done(operator: Operator, monkeypatch:
 
     def credit_and_break(*arguments: Any, **named: Any) -> None:
         credit(*arguments, **named)
-        raise Undecided from OSError("server closed the connection")
+        raise CommitOutcomeUnknown from OSError("server closed the connection")
 
     monkeypatch.setattr(Ledger, "credit", credit_and_break)
     assert refusal(operator("keys", "credit", "harbour", "5")) == (

@@ -14,9 +14,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.served.test_run import running
-from tests.served.wire import wait_until
-from tests.support.databases import Bed, SqliteBed
+from tests.integration.raw_http import wait_until
+from tests.integration.test_run import running
+from tests.support.databases import ScratchDatabase, ScratchSqlite
 from tests.support.processes import ROOT, environment, procfile_command
 
 
@@ -52,7 +52,7 @@ def test_what_goes_wrong_is_one_line_and_no_log(url: str, tmp_path: Path) -> Non
     swept = flask("ledger", "sweep", DATABASE_URL=url, AMUX_JOURNAL_FOLDER=str(tmp_path))
     assert (swept.returncode, swept.stderr) == (0, "")
     assert "Left in it, as it cannot land: 1." in swept.stdout
-    with SqliteBed(tmp_path / "amux.db").outage():
+    with ScratchSqlite(tmp_path / "amux.db").outage():
         locked = flask("keys", "create", "--name", "harbour", DATABASE_URL=url)
     assert (locked.returncode, locked.stdout) == (1, "")
     assert locked.stderr == "Error: The database cannot be asked: database is locked\n"
@@ -80,12 +80,12 @@ def test_every_command_is_in_the_help(url: str) -> None:
 
 
 @contextmanager
-def all_held(bed: Bed, count: int) -> Iterator[None]:
+def all_held(test_db: ScratchDatabase, count: int) -> Iterator[None]:
     """Lets none of `count` commands go on before all have come so far as to ask which version there is."""
-    if isinstance(bed, SqliteBed):  # nobody may ask there while another one writes
+    if isinstance(test_db, ScratchSqlite):  # nobody may ask there while another one writes
         yield
         return
-    with psycopg.connect(bed.url) as holder, psycopg.connect(bed.url, autocommit=True) as watcher:
+    with psycopg.connect(test_db.url) as holder, psycopg.connect(test_db.url, autocommit=True) as watcher:
         holder.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
         holder.commit()
         holder.execute("LOCK TABLE alembic_version")
@@ -94,9 +94,9 @@ def all_held(bed: Bed, count: int) -> Iterator[None]:
         wait_until(lambda: watcher.execute(held).fetchone() == (count,), "all of them")
 
 
-def test_two_upgrades_at_once_do_it_once(empty_bed: Bed) -> None:
-    with ThreadPoolExecutor() as pool, all_held(empty_bed, 4):
-        upgrades = [pool.submit(flask, "db", "upgrade", DATABASE_URL=empty_bed.url) for _ in range(4)]
+def test_two_upgrades_at_once_do_it_once(empty_db: ScratchDatabase) -> None:
+    with ThreadPoolExecutor() as pool, all_held(empty_db, 4):
+        upgrades = [pool.submit(flask, "db", "upgrade", DATABASE_URL=empty_db.url) for _ in range(4)]
     done = [upgrade.result() for upgrade in upgrades]
     assert [(one.returncode, one.stdout, one.stderr) for one in done] == [
         (0, "The database's schema is up to date.\n", "")

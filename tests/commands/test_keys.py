@@ -10,16 +10,17 @@ from typing import Any
 
 import pytest
 
-from app.accounts.caller import Caller, fingerprint
+from app.accounts.api_key import Caller, fingerprint
 from app.errors import InvalidApiKey
+from app.storage.api_key_cache import CachedAuthenticator
+from app.storage.api_keys import ApiKeyStore
 from app.storage.database import Database
-from app.storage.keys import KeyStore, StoredCallers
 from app.storage.ledger import Ledger
 from tests.commands.conftest import Operator, document, misuse, printed, refusal
 
 
 def caller_of(database: Database, secret: str) -> Caller:
-    return StoredCallers(KeyStore(database)).find(secret)
+    return CachedAuthenticator(ApiKeyStore(database)).authenticate(secret)
 
 
 def create(operator: Operator, *arguments: str) -> str:
@@ -51,7 +52,7 @@ def test_the_secret_is_shown_once_and_stored_nowhere(operator: Operator, databas
         ("show", "harbour", "--json"),
     ):
         assert rest not in printed(operator("keys", *arguments))
-    [key] = KeyStore(database).all()
+    [key] = ApiKeyStore(database).all()
     assert rest not in str(vars(key))
 
 
@@ -125,7 +126,7 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize("bed", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("test_db", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(("option", "value"), BAD)
 def test_a_bad_value_is_refused_and_named(operator: Operator, option: str, value: str) -> None:
     name = () if option == "--name" else ("--name", "harbour")
@@ -137,7 +138,7 @@ def test_the_list_has_every_key_in_its_state(operator: Operator, database: Datab
     for name in ("harbour", "pass", "snow"):
         create(operator, "--name", name, "--balance", "5")
     printed(operator("keys", "revoke", "pass"))
-    KeyStore(database).update("snow", expires_at=datetime.now(UTC))
+    ApiKeyStore(database).update("snow", expires_at=datetime.now(UTC))
     states = {row["name"]: row["state"] for row in document(operator("keys", "list", "--json"))}
     assert states == {"harbour": "active", "pass": "revoked", "snow": "expired"}
     rows = list(csv.DictReader(printed(operator("keys", "list", "--csv")).splitlines()))
@@ -191,10 +192,10 @@ def test_a_change_of_nothing_is_refused(operator: Operator) -> None:
 def test_a_revoked_key_stays_so(operator: Operator, database: Database) -> None:
     secret = create(operator, "--name", "harbour")
     assert printed(operator("keys", "revoke", "harbour")) == "harbour is revoked.\n"
-    first = KeyStore(database).get("harbour").revoked_at
+    first = ApiKeyStore(database).get("harbour").revoked_at
     for known_by in (secret[:14], secret):  # a key is not printed again
         assert printed(operator("keys", "revoke", known_by)) == "harbour is revoked.\n"
-    assert KeyStore(database).get("harbour").revoked_at == first
+    assert ApiKeyStore(database).get("harbour").revoked_at == first
     with pytest.raises(InvalidApiKey):
         caller_of(database, secret)
 
@@ -243,7 +244,7 @@ def test_from_no_balance_nothing_is_taken(operator: Operator, amount: str) -> No
     assert document(operator("ledger", "list", "--json")) == []
 
 
-@pytest.mark.parametrize("bed", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("test_db", ["sqlite"], indirect=True)
 def test_the_help_says_what_an_option_takes(operator: Operator) -> None:
     assert re.search(r"--note TEXT ", printed(operator("keys", "credit", "--help")))
     expires = " ".join(printed(operator("keys", "create", "--help")).split())
@@ -252,11 +253,11 @@ def test_the_help_says_what_an_option_takes(operator: Operator) -> None:
 
 def test_a_balance_has_an_end(operator: Operator, database: Database) -> None:
     create(operator, "--name", "harbour")
-    Ledger(database).credit(KeyStore(database).get("harbour").id, 10**18)
+    Ledger(database).credit(ApiKeyStore(database).get("harbour").id, 10**18)
     assert refusal(operator("keys", "credit", "harbour", "1")).startswith("No balance may be above ")
 
 
-@pytest.mark.parametrize("bed", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("test_db", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("amount", ["1.5", "many", "1e3", "1000000000000001", ""])
 def test_an_amount_is_whole_micro_units(operator: Operator, amount: str) -> None:
     create(operator, "--name", "harbour")

@@ -11,36 +11,38 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
+from app.storage.api_keys import ApiKeyStore
 from app.storage.database import Database
 from app.storage.journal import Journal
-from app.storage.keys import KeyStore
 from app.storage.ledger import Ledger
-from app.storage.moves import Hold, Settlement
-from app.storage.owner import this_process
+from app.storage.process_identity import process_id
+from app.storage.reservations import Reservation, Settlement
 from app.storage.tables import LEDGER
 from tests.commands.conftest import Operator, document, operator_of, printed, refusal
-from tests.support.databases import Bed
+from tests.support.databases import ScratchDatabase
 
-GONE = this_process().rpartition("/")[0] + "/1"  # of the same pid, started at another time
+GONE = process_id().rpartition("/")[0] + "/1"  # of the same pid, started at another time
 
 
 @pytest.fixture
 def key_id(database: Database) -> int:
-    keys = KeyStore(database)
+    keys = ApiKeyStore(database)
     keys.create("harbour", balance=1000)
     return keys.get("harbour").id
 
 
 def reserve(database: Database, key_id: int, request_id: str, owner: str = "elsewhere/1/1") -> str:
     reservation_id = uuid.uuid4().hex
-    Ledger(database).reserve(Hold(reservation_id, key_id, request_id, owner, pictures=2, price=100))
+    Ledger(database).reserve(Reservation(reservation_id, key_id, request_id, owner, pictures=2, price=100))
     return reservation_id
 
 
 def test_every_entry_is_listed_in_its_order(operator: Operator, database: Database, key_id: int) -> None:
-    KeyStore(database).create("pass", balance=7)
-    Ledger(database).end(Settlement(reserve(database, key_id, "request-1"), "settle", 1, "trace-1"))
-    Ledger(database).end(Settlement(reserve(database, key_id, "request-2"), "unknown", trace_id="trace-2"))
+    ApiKeyStore(database).create("pass", balance=7)
+    Ledger(database).close_reservation(Settlement(reserve(database, key_id, "request-1"), "settle", 1, "trace-1"))
+    Ledger(database).close_reservation(
+        Settlement(reserve(database, key_id, "request-2"), "unknown", trace_id="trace-2")
+    )
 
     rows = list(csv.reader(printed(operator("ledger", "list", "--csv")).splitlines()))
     assert rows[0] == ["created_at", "key", "kind", "amount", "charged", "request_id", "trace_id", "note"]
@@ -85,7 +87,7 @@ TOLD = (
 
 
 def test_a_ledger_that_does_not_is_told_key_by_key(operator: Operator, database: Database, key_id: int) -> None:
-    KeyStore(database).create("pass", balance=7)
+    ApiKeyStore(database).create("pass", balance=7)
     with database.connection() as connection:
         connection.execute(update(LEDGER).where(LEDGER.c.key_id == key_id).values(amount=999))
     told = operator("ledger", "check", "--json")
@@ -104,7 +106,7 @@ def test_a_ledger_that_does_not_is_told_key_by_key(operator: Operator, database:
 def test_a_sweep_does_the_chores_at_once(operator: Operator, database: Database, key_id: int, tmp_path: Path) -> None:
     reserve(database, key_id, "swept", owner=GONE)
     landing = reserve(database, key_id, "landed", owner=GONE)
-    kept = reserve(database, key_id, "at work", owner=this_process())
+    kept = reserve(database, key_id, "at work", owner=process_id())
     settled = Settlement(landing, "settle", 2, "trace-1")
     Journal(tmp_path / "journal").add("end", landing, asdict(settled), request_id="landed")
 
@@ -114,11 +116,13 @@ def test_a_sweep_does_the_chores_at_once(operator: Operator, database: Database,
     assert document(operator("ledger", "sweep", "--json")) == {"landed": 0, "stuck": 0, "swept": 0}
     ended = {entry["request_id"]: entry["kind"] for entry in document(operator("ledger", "list", "--json"))}
     assert ended == {"": "credit", "swept": "unknown", "landed": "settle", "at work": "reserve"}
-    assert Ledger(database).end(Settlement(kept, "release")) == (0, 800)
+    assert Ledger(database).close_reservation(Settlement(kept, "release")) == (0, 800)
 
 
-def test_a_sweep_looks_into_no_folder_that_is_not_there(database: Database, bed: Bed, tmp_path: Path) -> None:
-    said = refusal(operator_of(bed.url, tmp_path / "typo")("ledger", "sweep"))
+def test_a_sweep_looks_into_no_folder_that_is_not_there(
+    database: Database, test_db: ScratchDatabase, tmp_path: Path
+) -> None:
+    said = refusal(operator_of(test_db.url, tmp_path / "typo")("ledger", "sweep"))
     assert said == f"There is no folder {tmp_path / 'typo'}: set AMUX_JOURNAL_FOLDER as the gateway has it."
 
 

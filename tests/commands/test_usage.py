@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 import pytest
 
+from app.storage.api_keys import ApiKeyStore
 from app.storage.database import Database
-from app.storage.keys import KeyStore
 from app.storage.usage import UsageStore
 from tests.commands.conftest import Operator, document, misuse, printed, refusal
 
@@ -18,7 +18,7 @@ PERIOD = ("--start", "2026-01-01", "--end", "2026-01-31")
 
 @pytest.fixture(autouse=True)
 def rows(database: Database) -> None:
-    keys = KeyStore(database)
+    keys = ApiKeyStore(database)
     for name in ("harbour", "pass"):
         keys.create(name)
     drawn = {"status": 200, "code": None, "asked": 2, "delivered": 2, "charged": 200, "trace_id": "trace"}
@@ -122,7 +122,7 @@ def test_it_is_among_the_keys_commands_too(operator: Operator) -> None:
     )
 
 
-@pytest.mark.parametrize("bed", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("test_db", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("day", ["2026-13-01", "20260101", "2026-W01-1", "today", "２０２６-01-01", ""])
 def test_a_day_is_a_day(operator: Operator, day: str) -> None:
     for option in ("--start", "--end"):
@@ -130,7 +130,7 @@ def test_a_day_is_a_day(operator: Operator, day: str) -> None:
         assert told == f"Invalid value for '{option}': expected a day like 2027-01-31."
 
 
-@pytest.mark.parametrize("bed", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("test_db", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("command", [("usage",), ("ledger", "list")], ids=" ".join)
 def test_a_start_in_the_future_is_told_as_that(operator: Operator, command: tuple[str, ...]) -> None:
     before = datetime.now(UTC).date()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import requests
 
-from tests.served.wire import GENERATIONS, MODEL, PATIENCE
+from tests.integration.raw_http import GENERATIONS, MODEL, PATIENCE
 from tests.support.processes import API_KEY, HOST, Served, free_port, gateway_variables, procfile_command, serve
 
 

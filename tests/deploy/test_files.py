@@ -15,12 +15,12 @@ import yaml
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.body import MAX_BODY_BYTES
-from app.config import Settings
-from tests.served.wire import MODEL, ask, head, post
+from app.settings import Settings
+from app.web.body_limits import MAX_BODY_BYTES
+from tests.integration.raw_http import MODEL, ask, head, post
 from tests.support import processes
+from tests.support.fake_minimax import scripted_server
 from tests.support.processes import API_KEY, ROOT, UPSTREAM_KEY, environment
-from tests.support.scripted import scripted_server
 
 DEPLOY = ROOT / "deploy"
 DOC = (ROOT / "docs" / "deploy.md").read_text()

@@ -15,7 +15,7 @@ import pytest
 import requests
 import trustme
 
-from tests.served.wire import (
+from tests.integration.raw_http import (
     GENERATIONS,
     MODEL,
     PATIENCE,
@@ -31,9 +31,7 @@ from tests.served.wire import (
     wait_until,
 )
 from tests.support import processes
-from tests.support.nginx import configure, needs_nginx, nginx
-from tests.support.processes import API_KEY, HOST, ROOT, Served, free_port
-from tests.support.scripted import (
+from tests.support.fake_minimax import (
     Script,
     ScriptedServer,
     answer,
@@ -44,6 +42,8 @@ from tests.support.scripted import (
     scripted_server,
     success,
 )
+from tests.support.nginx import configure, needs_nginx, nginx
+from tests.support.processes import API_KEY, HOST, ROOT, Served, free_port
 
 pytestmark = needs_nginx
 DOC = (ROOT / "docs" / "deploy.md").read_text()

@@ -12,8 +12,7 @@ from pathlib import Path
 import openai
 import pytest
 
-from tests.sdk.test_node_sdk import FOLDER, GOOD, NODE, Sdk
-from tests.served.wire import (
+from tests.integration.raw_http import (
     GENERATIONS,
     Caller,
     Reply,
@@ -26,10 +25,11 @@ from tests.served.wire import (
     request_id,
     wait_until,
 )
+from tests.sdk.test_node_sdk import FOLDER, GOOD, NODE, Sdk
 from tests.support import processes
+from tests.support.fake_minimax import ScriptedServer, scripted_server
 from tests.support.nginx import needs_nginx, nginx
 from tests.support.processes import API_KEY, HOST, Served, free_port
-from tests.support.scripted import ScriptedServer, scripted_server
 
 pytestmark = needs_nginx
 MB = 1024 * 1024

@@ -8,13 +8,13 @@ import shlex
 import pytest
 from flask.testing import FlaskClient
 
-from app.body import MAX_BODY_BYTES
-from app.server.worker import REFUSALS, Refusal
-from tests.served.wire import GENERATIONS
+from app.server.worker import PROTOCOL_ERRORS, Refusal
+from app.web.body_limits import MAX_BODY_BYTES
+from tests.integration.raw_http import GENERATIONS
 from tests.support.nginx import SHIPPED
 
 # nginx passes every expectation on.
-NGINX_TOO = [refusal for refusal in REFUSALS.values() if refusal.status != 417]
+NGINX_TOO = [refusal for refusal in PROTOCOL_ERRORS.values() if refusal.status != 417]
 
 
 def read_maps() -> dict[str, dict[str, str]]:

@@ -6,7 +6,7 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.served.wire import (
+from tests.integration.raw_http import (
     MARK,
     PATIENCE,
     Caller,

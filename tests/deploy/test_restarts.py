@@ -9,10 +9,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tests.deploy.instances import Instance, Load
-from tests.served.wire import Caller, children, generation, holding_upstream, picture_url, wait_until
+from tests.integration.raw_http import Caller, children, generation, holding_upstream, picture_url, wait_until
+from tests.support.fake_minimax import ScriptedServer, answer, scripted_server, success
 from tests.support.nginx import needs_nginx, nginx
 from tests.support.processes import gateway
-from tests.support.scripted import ScriptedServer, answer, scripted_server, success
 
 DRAWING_SECONDS = 0.3
 

@@ -8,13 +8,13 @@ from contextlib import ExitStack, closing
 
 import pytest
 
-from app.limits.counters import Counters
-from app.limits.in_memory import MemoryCounters
-from app.limits.in_redis import RedisCounters
-from app.limits.limiter import KeyLimiter
+from app.limits.memory_store import MemoryStore
+from app.limits.rate_limiter import KeyRateLimiter
+from app.limits.redis_store import RedisStore
+from app.limits.store import RateLimitStore
 from tests.support.redis_server import RedisServer, needs_redis, redis_server
 
-MakeCounters = Callable[..., Counters]
+MakeCounters = Callable[..., RateLimitStore]
 LIFETIME = 600.0
 
 
@@ -36,25 +36,25 @@ def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]
 def make_counters(request: pytest.FixtureRequest) -> Iterator[MakeCounters]:
     with ExitStack() as stack:
 
-        def make(window_seconds: int = 60) -> Counters:
+        def make(window_seconds: int = 60) -> RateLimitStore:
             if request.param == "memory":
-                return MemoryCounters(window_seconds)
+                return MemoryStore(window_seconds)
             url = request.getfixturevalue("shared_redis").url
             # Patient, so that a busy machine is not taken for a Redis that is gone.
-            counters = RedisCounters(url, LIFETIME, window_seconds, socket_seconds=30)
+            counters = RedisStore(url, LIFETIME, window_seconds, socket_seconds=30)
             return stack.enter_context(closing(counters))
 
         yield make
 
 
 @pytest.fixture
-def counters(make_counters: MakeCounters) -> Counters:
+def counters(make_counters: MakeCounters) -> RateLimitStore:
     return make_counters()
 
 
 @pytest.fixture
-def limiter(counters: Counters) -> KeyLimiter:
-    return KeyLimiter(counters)
+def limiter(counters: RateLimitStore) -> KeyRateLimiter:
+    return KeyRateLimiter(counters)
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ import responses
 from responses import matchers
 from urllib3.exceptions import HTTPError, LocationParseError
 
-from app.minimax.answer import Answer
 from app.minimax.client import MinimaxClient
 from app.minimax.errors import MinimaxError
+from app.services.image_request import ImageResult
+from tests.support.fake_minimax import refusal, success
 from tests.support.pictures import data_url
-from tests.support.scripted import refusal, success
 
 URL = "https://api.minimax.example/v1/image_generation"
 PAYLOAD = {
@@ -62,7 +62,7 @@ def test_one_post_with_the_payload_as_json_and_the_key_as_bearer() -> None:
         ],
     )
     answer = new_client().generate_images(PAYLOAD)
-    assert answer == Answer(
+    assert answer == ImageResult(
         images=tuple(document["data"]["image_base64"]),
         metadata={"failed_count": "0", "success_count": "9"},
         trace_id="t-9",

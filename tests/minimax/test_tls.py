@@ -13,9 +13,9 @@ import trustme
 from tests.conftest import MakeClient
 from tests.minimax.calls import PROMPT, assert_refused, draw
 from tests.minimax.listeners import Connection, listening
+from tests.support.fake_minimax import http_bytes, success
 from tests.support.pictures import JPEG, data_url
 from tests.support.processes import UPSTREAM_KEY
-from tests.support.scripted import http_bytes, success
 
 GOOD = http_bytes(json.dumps(success(1)).encode())
 DEADLINE = 2.0  # seconds; the handshake has to fit into it on a busy machine

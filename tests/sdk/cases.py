@@ -11,9 +11,9 @@ from typing import Any
 
 from PIL import Image
 
+from tests.support.fake_minimax import Script, answer, half, refusal, reset
 from tests.support.pictures import JPEG, data_url
 from tests.support.processes import Served
-from tests.support.scripted import Script, answer, half, refusal, reset
 
 MODEL = "MiniMax-Image-01"
 PROMPT = "A harbour at dusk, 海港, 🦦"
@@ -29,7 +29,7 @@ def as_reference(image_file: str) -> list[dict[str, str]]:
 
 
 FACE_URL = "https://example.com/face.jpg?a=1&b=%2B"
-FACE = as_reference(data_url(JPEG))
+REFERENCE = as_reference(data_url(JPEG))
 
 
 @dataclass(frozen=True)
@@ -69,11 +69,11 @@ GENERATIONS = (
         {"subject_reference": as_reference(FACE_URL)},
         {"aspect_ratio": "1:1", "subject_reference": as_reference(FACE_URL)},
     ),
-    Payload("reference as data", extra={"subject_reference": FACE}, sent={"subject_reference": FACE}),
+    Payload("reference as data", extra={"subject_reference": REFERENCE}, sent={"subject_reference": REFERENCE}),
     Payload(
         "image_file as an array",
         extra={"subject_reference": [{"type": "character", "image_file": ["", data_url(JPEG)]}]},
-        sent={"subject_reference": FACE},
+        sent={"subject_reference": REFERENCE},
     ),
     Payload("style as an object", extra={"style": STYLE}, sent={"style": STYLE}),
     Payload("style, flat", extra=STYLE, sent={"style": STYLE}),
@@ -109,13 +109,13 @@ FORM_REFERENCES = (
         extra={"subject_reference": as_reference(FACE_URL)},
         sent={"subject_reference": as_reference(FACE_URL)},
     ),
-    Payload("as data", extra={"subject_reference": FACE}, sent={"subject_reference": FACE}),
+    Payload("as data", extra={"subject_reference": REFERENCE}, sent={"subject_reference": REFERENCE}),
     Payload(
         "image_file as an array",
         extra={"subject_reference": [{"type": "character", "image_file": [data_url(JPEG)]}]},
-        sent={"subject_reference": FACE},
+        sent={"subject_reference": REFERENCE},
     ),
-    Payload("as JSON", extra={"subject_reference": json.dumps(FACE)}, sent={"subject_reference": FACE}),
+    Payload("as JSON", extra={"subject_reference": json.dumps(REFERENCE)}, sent={"subject_reference": REFERENCE}),
 )
 
 
@@ -154,7 +154,7 @@ _BAD_GATEWAY = b"<html><h1>502 Bad Gateway</h1></html>"
 _NOT_UNDERSTOOD = Error("InternalServerError", 502, "upstream_invalid_answer")
 _INTERRUPTED = Error("InternalServerError", 502, "upstream_interrupted")
 
-REFUSALS = (
+PROTOCOL_ERRORS = (
     _refused(1002, 3, "RateLimitError", 429, "rate limit reached (as MiniMax words it)"),
     _refused(1033, 3, "InternalServerError", 503, "a service behind MiniMax failed (as MiniMax words it)"),
     _refused(1008, 1, "RateLimitError", 429, "insufficient balance (as MiniMax words it)"),

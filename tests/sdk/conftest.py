@@ -11,17 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.fake_minimax import ScriptedServer
+from tests.support.gateway_and_upstream import Pair
 from tests.support.nginx import needs_nginx, nginx
-from tests.support.pair import Pair, started_pair
 from tests.support.pictures import JPEG
 from tests.support.processes import Served
-from tests.support.scripted import ScriptedServer
-
-
-@pytest.fixture(scope="session")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    with started_pair(tmp_path_factory.mktemp("scripted")) as pair:
-        yield pair
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,6 @@ import requests
 from tests.sdk.cases import (
     AWKWARD_URLS,
     EDITS,
-    FACE,
     FAULTS,
     FAULTS_IDS,
     FORM_REFERENCES,
@@ -28,7 +27,8 @@ from tests.sdk.cases import (
     MODEL,
     PLAIN,
     PROMPT,
-    REFUSALS,
+    PROTOCOL_ERRORS,
+    REFERENCE,
     STREAM,
     TOO_LARGE_IMAGE,
     TWO_IMAGES,
@@ -45,8 +45,8 @@ from tests.sdk.cases import (
     pixels,
     statuses,
 )
+from tests.support.fake_minimax import ScriptedServer, answer, in_turn, refusal, success
 from tests.support.processes import API_KEY, Served
-from tests.support.scripted import ScriptedServer, answer, in_turn, refusal, success
 
 FOLDER = Path(__file__).with_name("node")
 NODE = Path(sys.executable).with_name("node")
@@ -154,7 +154,7 @@ def test_b64_json_is_a_jpeg_of_the_right_size(drawing: Sdk) -> None:
 
 
 def test_a_reference_in_the_first_argument_is_drawn(drawing: Sdk) -> None:
-    [image] = drawing.draw("generate", fields=GOOD | {"subject_reference": FACE}).images
+    [image] = drawing.draw("generate", fields=GOOD | {"subject_reference": REFERENCE}).images
     assert has_reference(download(image["url"]))
 
 
@@ -188,7 +188,7 @@ def test_edits_reach_minimax_intact(sdk: Sdk, upstream: ScriptedServer, face: Pa
     upstream.script = answer(success(response_format=case.sent.get("response_format", "url")))
     outcome = sdk.draw("editBuffer", fields=GOOD | case.fields | case.extra, paths=[str(face)])
     assert len(outcome.images) == 1
-    assert [request.json for request in upstream.received] == [PLAIN | case.sent | {"subject_reference": FACE}]
+    assert [request.json for request in upstream.received] == [PLAIN | case.sent | {"subject_reference": REFERENCE}]
 
 
 @pytest.mark.parametrize("case", FORM_REFERENCES, ids=str)
@@ -211,7 +211,7 @@ def test_an_edit_takes_subject_reference_instead_of_a_file(sdk: Sdk, upstream: S
 def test_every_way_of_uploading_gives_the_same_bytes(sdk: Sdk, upstream: ScriptedServer, face: Path, way: str) -> None:
     """Streams come without a Content-Length; fields beside them are not lost."""
     sdk.draw(way, fields=GOOD | {"seed": 7, "style": {"style_type": "漫画"}}, paths=[str(face)])
-    extra = {"seed": 7, "style": {"style_type": "漫画"}, "subject_reference": FACE}
+    extra = {"seed": 7, "style": {"style_type": "漫画"}, "subject_reference": REFERENCE}
     assert [request.json for request in upstream.received] == [PLAIN | extra]
 
 
@@ -244,7 +244,7 @@ def test_request_ids_find_the_log_line(sdk: Sdk, gateway: Served, upstream: Scri
 # Refusals
 
 
-@pytest.mark.parametrize("case", REFUSALS, ids=str)
+@pytest.mark.parametrize("case", PROTOCOL_ERRORS, ids=str)
 def test_what_minimax_refuses_is_a_typed_error_and_tried_as_often_as_is_free(
     sdk: Sdk, upstream: ScriptedServer, case: Refusal
 ) -> None:
@@ -261,7 +261,7 @@ def test_a_rate_limit_that_passes_is_not_noticed(sdk: Sdk, upstream: ScriptedSer
     upstream.script = in_turn(answer(refusal(1002), headers={"Retry-After": "1"}), answer(success()))
     outcome = sdk.draw("editBuffer", fields=GOOD, paths=[str(face)])
     assert outcome.images == [{"url": success()["data"]["image_urls"][0]}]
-    assert [request.json["subject_reference"] for request in upstream.received] == [FACE, FACE]
+    assert [request.json["subject_reference"] for request in upstream.received] == [REFERENCE, REFERENCE]
 
 
 @pytest.mark.parametrize("case", FAULTS, ids=FAULTS_IDS)
@@ -279,7 +279,9 @@ def test_a_callers_fault_names_the_field_and_costs_nothing(
 @pytest.mark.parametrize("case", ["generate", "editFields"])
 def test_the_request_option_body_is_explained(sdk: Sdk, upstream: ScriptedServer, case: str) -> None:
     """It replaces the whole body, so that model and prompt never arrive: the error says where to put the field."""
-    outcome = sdk.call(case, fields=GOOD | {"n": 1, "size": "1024x1024"}, options={"body": {"subject_reference": FACE}})
+    outcome = sdk.call(
+        case, fields=GOOD | {"n": 1, "size": "1024x1024"}, options={"body": {"subject_reference": REFERENCE}}
+    )
     assert outcome.error == Error("BadRequestError", 400, "invalid_value", "model")
     assert "replaces the whole body" in outcome.message
     assert "first argument" in outcome.message
@@ -319,7 +321,7 @@ def test_two_files_are_refused(sdk: Sdk, upstream: ScriptedServer, face: Path, w
 
 
 def test_a_file_and_a_subject_reference_are_refused(sdk: Sdk, upstream: ScriptedServer, face: Path) -> None:
-    outcome = sdk.call("editBuffer", fields=GOOD | {"subject_reference": FACE}, paths=[str(face)])
+    outcome = sdk.call("editBuffer", fields=GOOD | {"subject_reference": REFERENCE}, paths=[str(face)])
     assert outcome.error == TWO_IMAGES
     assert "not both" in outcome.message
     assert upstream.received == []

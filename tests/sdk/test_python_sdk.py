@@ -17,7 +17,6 @@ from openai import APIStatusError, AsyncOpenAI, OpenAI
 from tests.sdk.cases import (
     AWKWARD_URLS,
     EDITS,
-    FACE,
     FAULTS,
     FAULTS_IDS,
     FORM_REFERENCES,
@@ -27,7 +26,8 @@ from tests.sdk.cases import (
     MODEL,
     PLAIN,
     PROMPT,
-    REFUSALS,
+    PROTOCOL_ERRORS,
+    REFERENCE,
     STREAM,
     TOO_LARGE_IMAGE,
     TWO_IMAGES,
@@ -44,9 +44,9 @@ from tests.sdk.cases import (
     pixels,
     statuses,
 )
+from tests.support.fake_minimax import ScriptedServer, answer, in_turn, refusal, success
 from tests.support.pictures import JPEG, PNG, data_url
 from tests.support.processes import API_KEY, Served
-from tests.support.scripted import ScriptedServer, answer, in_turn, refusal, success
 
 GOOD: dict[str, Any] = {"model": MODEL, "prompt": PROMPT}
 
@@ -124,7 +124,7 @@ def test_b64_json_is_a_jpeg_of_the_right_size(drawing: OpenAI) -> None:
 
 
 def test_a_reference_in_extra_body_is_drawn(drawing: OpenAI) -> None:
-    response = drawing.images.generate(model=MODEL, prompt=PROMPT, extra_body={"subject_reference": FACE})
+    response = drawing.images.generate(model=MODEL, prompt=PROMPT, extra_body={"subject_reference": REFERENCE})
     assert has_reference(download(response.data[0].url if response.data else None))
     response = drawing.images.generate(model=MODEL, prompt=PROMPT)
     assert not has_reference(download(response.data[0].url if response.data else None))
@@ -180,7 +180,7 @@ def test_edits_reach_minimax_intact(sdk: OpenAI, upstream: ScriptedServer, face:
     upstream.script = answer(success(response_format=case.sent.get("response_format", "url")))
     response = sdk.images.edit(**GOOD, **case.fields, image=face, extra_body=case.extra)
     assert len(response.data) == 1
-    assert [request.json for request in upstream.received] == [PLAIN | case.sent | {"subject_reference": FACE}]
+    assert [request.json for request in upstream.received] == [PLAIN | case.sent | {"subject_reference": REFERENCE}]
 
 
 @pytest.mark.parametrize("case", FORM_REFERENCES, ids=str)
@@ -209,7 +209,7 @@ def test_every_way_of_uploading_gives_the_same_bytes(
 ) -> None:
     sdk.images.edit(**GOOD, image=upload(face))
     [request] = upstream.received
-    assert request.json["subject_reference"] == FACE
+    assert request.json["subject_reference"] == REFERENCE
 
 
 def test_open_files_are_uploaded(sdk: OpenAI, upstream: ScriptedServer, face: Path) -> None:
@@ -217,7 +217,7 @@ def test_open_files_are_uploaded(sdk: OpenAI, upstream: ScriptedServer, face: Pa
         sdk.images.edit(**GOOD, image=file)
     with face.open("rb") as file:
         sdk.images.edit(**GOOD, image=[file])
-    assert [request.json["subject_reference"] for request in upstream.received] == [FACE, FACE]
+    assert [request.json["subject_reference"] for request in upstream.received] == [REFERENCE, REFERENCE]
 
 
 def test_a_png_is_told_by_its_bytes(sdk: OpenAI, upstream: ScriptedServer) -> None:
@@ -258,7 +258,7 @@ def test_request_ids_find_the_log_line(sdk: OpenAI, gateway: Served, upstream: S
 # Refusals
 
 
-@pytest.mark.parametrize("case", REFUSALS, ids=str)
+@pytest.mark.parametrize("case", PROTOCOL_ERRORS, ids=str)
 def test_what_minimax_refuses_is_a_typed_error_and_tried_as_often_as_is_free(
     sdk: OpenAI, upstream: ScriptedServer, case: Refusal
 ) -> None:
@@ -276,7 +276,7 @@ def test_a_rate_limit_that_passes_is_not_noticed(sdk: OpenAI, upstream: Scripted
     response = sdk.images.edit(model=MODEL, prompt=PROMPT, image=face)
     assert response.data is not None
     assert response.data[0].url == success()["data"]["image_urls"][0]
-    assert [request.json["subject_reference"] for request in upstream.received] == [FACE, FACE]
+    assert [request.json["subject_reference"] for request in upstream.received] == [REFERENCE, REFERENCE]
 
 
 @pytest.mark.parametrize("case", FAULTS, ids=FAULTS_IDS)
@@ -338,7 +338,7 @@ def test_two_files_are_refused(sdk: OpenAI, upstream: ScriptedServer, images: li
 
 
 def test_a_file_and_a_subject_reference_are_refused(sdk: OpenAI, upstream: ScriptedServer) -> None:
-    error = error_of(lambda: sdk.images.edit(**GOOD, image=JPEG, extra_body={"subject_reference": FACE}))
+    error = error_of(lambda: sdk.images.edit(**GOOD, image=JPEG, extra_body={"subject_reference": REFERENCE}))
     assert told(error) == TWO_IMAGES
     assert "not both" in error.message
     assert upstream.received == []

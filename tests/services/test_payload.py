@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from app.catalogue import IMAGE_01, IMAGE_01_LIVE
-from app.image_request import ImageRequest, Style
+from app.model_catalog import IMAGE_01, IMAGE_01_LIVE
+from app.services.image_request import ImageRequest, Style
 from app.services.payload import build_payload
 
 LEAST = ImageRequest(model=IMAGE_01, prompt="an otter", n=1, response_format="url")

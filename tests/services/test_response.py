@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from app.catalogue import IMAGE_01
-from app.image_request import ImageRequest, ResponseFormat
-from app.minimax.answer import Answer
+from app.model_catalog import IMAGE_01, ResponseFormat
+from app.services.image_request import ImageRequest, ImageResult
 from app.services.response import to_openai
 
 
@@ -14,8 +13,8 @@ def asking_for(response_format: ResponseFormat) -> ImageRequest:
     return ImageRequest(model=IMAGE_01, prompt="an otter", n=2, response_format=response_format)
 
 
-def answering(*images: str, **metadata: object) -> Answer:
-    return Answer(images=images, metadata=metadata or None, trace_id="t", upstream_ms=7)
+def answering(*images: str, **metadata: object) -> ImageResult:
+    return ImageResult(images=images, metadata=metadata or None, trace_id="t", upstream_ms=7)
 
 
 @pytest.mark.parametrize("response_format", ["url", "b64_json"])
@@ -33,5 +32,5 @@ def test_metadata_that_minimax_did_not_send_is_absent() -> None:
 
 
 def test_empty_metadata_was_sent_too() -> None:
-    answer = Answer(images=("first",), metadata={}, trace_id=None, upstream_ms=7)
+    answer = ImageResult(images=("first",), metadata={}, trace_id=None, upstream_ms=7)
     assert to_openai(answer, asking_for("url"), created=1)["metadata"] == {}

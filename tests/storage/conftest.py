@@ -7,19 +7,19 @@ from pathlib import Path
 
 import pytest
 
+from app.storage.api_keys import ApiKeyStore
 from app.storage.database import Database
-from app.storage.keys import KeyStore
 from app.storage.ledger import Ledger
 from app.storage.storage import Storage
-from tests.support.databases import Bed
+from tests.support.databases import ScratchDatabase
 
 PRICE = 100
 MakeKey = Callable[..., int]
 
 
 @pytest.fixture
-def keys(database: Database) -> KeyStore:
-    return KeyStore(database)
+def keys(database: Database) -> ApiKeyStore:
+    return ApiKeyStore(database)
 
 
 @pytest.fixture
@@ -28,8 +28,8 @@ def ledger(database: Database) -> Ledger:
 
 
 @pytest.fixture
-def make_key(keys: KeyStore) -> MakeKey:
-    """The id of a new key; `balance` as `KeyStore.create` takes it."""
+def make_key(keys: ApiKeyStore) -> MakeKey:
+    """The id of a new key; `balance` as `ApiKeyStore.create` takes it."""
 
     def make(balance: int | None = None, name: str = "key") -> int:
         keys.create(name, balance=balance)
@@ -39,8 +39,8 @@ def make_key(keys: KeyStore) -> MakeKey:
 
 
 @pytest.fixture
-def storage(bed: Bed, tmp_path: Path) -> Iterator[Storage]:
-    storage = open_storage(bed.url, tmp_path / "journal")
+def storage(test_db: ScratchDatabase, tmp_path: Path) -> Iterator[Storage]:
+    storage = open_storage(test_db.url, tmp_path / "journal")
     yield storage
     storage.database.engine.dispose()
 

@@ -14,12 +14,12 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 
 from app.errors import InsufficientBalance
+from app.storage.api_keys import ApiKeyStore
 from app.storage.database import Database
-from app.storage.keys import KeyStore
 from app.storage.ledger import Ledger
-from app.storage.moves import Hold, Outcome, Settlement
-from app.storage.moves_in_steps import MAX_BALANCE
-from app.storage.tables import Entry, Reservation, now
+from app.storage.ledger_common import MAX_BALANCE
+from app.storage.reservations import Outcome, Reservation, Settlement
+from app.storage.tables import LedgerEntry, ReservationRecord, now
 from tests.storage.conftest import PRICE, MakeKey
 
 Line = tuple[str, int, int]  # kind, amount, charged
@@ -27,18 +27,20 @@ Line = tuple[str, int, int]  # kind, amount, charged
 
 def reserve(ledger: Ledger, key_id: int, pictures: int = 1, *, price: int = PRICE, owner: str = "somebody") -> str:
     reservation_id = uuid.uuid4().hex
-    ledger.reserve(Hold(reservation_id, key_id, "a-request", owner, pictures, price))
+    ledger.reserve(Reservation(reservation_id, key_id, "a-request", owner, pictures, price))
     return reservation_id
 
 
 def lines(database: Database, key_id: int) -> list[Line]:
     with database.transaction(reads=True) as session:
-        entries = session.scalars(select(Entry).where(Entry.key_id == key_id).order_by(Entry.id)).all()
+        entries = session.scalars(
+            select(LedgerEntry).where(LedgerEntry.key_id == key_id).order_by(LedgerEntry.id)
+        ).all()
     return [(entry.kind, entry.amount, entry.charged) for entry in entries]
 
 
 def balance(database: Database, key_id: int) -> int | None:
-    return KeyStore(database).by_id(key_id).balance
+    return ApiKeyStore(database).by_id(key_id).balance
 
 
 @pytest.mark.parametrize(
@@ -59,12 +61,12 @@ def test_what_was_delivered_is_charged_and_the_rest_given_back(
     reservation_id = reserve(ledger, key_id, 3)
     assert balance(database, key_id) == 700
     outcome, delivered = settlement
-    assert ledger.end(Settlement(reservation_id, outcome, delivered, "trace")) == (line[2], left)
+    assert ledger.close_reservation(Settlement(reservation_id, outcome, delivered, "trace")) == (line[2], left)
     assert balance(database, key_id) == left
     assert lines(database, key_id) == [("credit", 1000, 0), ("reserve", -300, 0), line]
     assert ledger.check() == []
     with database.transaction(reads=True) as session:
-        last = session.scalars(select(Entry).order_by(Entry.id.desc())).first()
+        last = session.scalars(select(LedgerEntry).order_by(LedgerEntry.id.desc())).first()
     assert last is not None
     assert (last.request_id, last.reservation_id, last.trace_id) == ("a-request", reservation_id, "trace")
 
@@ -76,17 +78,17 @@ def test_a_reservation_ends_once(
 ) -> None:
     key_id = make_key(100)
     reservation_id = reserve(ledger, key_id)
-    ledger.end(Settlement(reservation_id, first, 1))
+    ledger.close_reservation(Settlement(reservation_id, first, 1))
     before = lines(database, key_id)
     if (first, second) == ("unknown", "settle"):
         return  # the one exception: see below
-    assert ledger.end(Settlement(reservation_id, second, 1)) is None
+    assert ledger.close_reservation(Settlement(reservation_id, second, 1)) is None
     assert lines(database, key_id) == before
     assert ledger.check() == []
 
 
 def test_a_reservation_that_nobody_made_is_ended_without_a_word(ledger: Ledger) -> None:
-    assert ledger.end(Settlement("nobody's", "settle", 1)) is None
+    assert ledger.close_reservation(Settlement("nobody's", "settle", 1)) is None
 
 
 def test_a_settlement_that_comes_after_the_sweep_is_charged_then_and_once(
@@ -97,8 +99,8 @@ def test_a_settlement_that_comes_after_the_sweep_is_charged_then_and_once(
     reservation_id = reserve(ledger, key_id, 3)
     assert ledger.sweep(before=now()) == 1
     late = Settlement(reservation_id, "settle", 2)
-    assert ledger.end(late) == (200, 300)
-    assert ledger.end(late) is None
+    assert ledger.close_reservation(late) == (200, 300)
+    assert ledger.close_reservation(late) is None
     assert lines(database, key_id)[2:] == [("unknown", 300, 0), ("settle", -200, 200)]
     assert ledger.check() == []
 
@@ -109,7 +111,7 @@ def test_such_a_one_of_a_key_without_a_balance_moves_none(
     key_id = make_key(None)
     reservation_id = reserve(ledger, key_id, 3)
     ledger.sweep(before=now())
-    assert ledger.end(Settlement(reservation_id, "settle", 2)) == (200, None)
+    assert ledger.close_reservation(Settlement(reservation_id, "settle", 2)) == (200, None)
     assert lines(database, key_id) == [("reserve", 0, 0), ("unknown", 0, 0), ("settle", 0, 200)]
     assert ledger.check() == []
 
@@ -118,15 +120,18 @@ def test_such_a_one_overdraws_nobody(database: Database, ledger: Ledger, make_ke
     key_id = make_key(300)
     reservation_id = reserve(ledger, key_id, 3)
     ledger.sweep(before=now())
-    ledger.end(Settlement(reserve(ledger, key_id, 2), "settle", 2))
-    assert ledger.end(Settlement(reservation_id, "settle", 3)) == (0, 100)
+    ledger.close_reservation(Settlement(reserve(ledger, key_id, 2), "settle", 2))
+    assert ledger.close_reservation(Settlement(reservation_id, "settle", 3)) == (0, 100)
     assert balance(database, key_id) == 100
     assert ledger.check() == []
 
 
 def test_a_key_without_a_balance_is_not_limited(database: Database, ledger: Ledger, make_key: MakeKey) -> None:
     key_id = make_key(None)
-    assert ledger.end(Settlement(reserve(ledger, key_id, 9, price=10**15), "settle", 9)) == (9 * 10**15, None)
+    assert ledger.close_reservation(Settlement(reserve(ledger, key_id, 9, price=10**15), "settle", 9)) == (
+        9 * 10**15,
+        None,
+    )
     assert lines(database, key_id) == [("reserve", 0, 0), ("settle", 0, 9 * 10**15)]
     assert balance(database, key_id) is None
     assert ledger.check() == []
@@ -139,7 +144,7 @@ def test_a_key_that_gets_a_balance_meanwhile_pays_for_what_comes_after(
     key_id = make_key(None)
     reservation_id = reserve(ledger, key_id)
     assert ledger.credit(key_id, 250) == 250
-    ledger.end(Settlement(reservation_id, outcome, 1))
+    ledger.close_reservation(Settlement(reservation_id, outcome, 1))
     assert balance(database, key_id) == 250
     assert ledger.check() == []
 
@@ -158,7 +163,7 @@ def test_too_small_a_balance_is_refused_and_nothing_is_written(
 
 def test_a_picture_may_cost_nothing(ledger: Ledger, make_key: MakeKey) -> None:
     key_id = make_key(0)
-    assert ledger.end(Settlement(reserve(ledger, key_id, 9, price=0), "settle", 9)) == (0, 0)
+    assert ledger.close_reservation(Settlement(reserve(ledger, key_id, 9, price=0), "settle", 9)) == (0, 0)
 
 
 # Credits
@@ -247,12 +252,12 @@ def test_the_sweep_ends_what_is_old_and_what_nobody_owns_any_more(
     gone = reserve(ledger, key_id, owner="gone")
     open_still = reserve(ledger, key_id, owner="alive")
     ended = reserve(ledger, key_id, owner="gone")
-    ledger.end(Settlement(ended, "settle", 1))
+    ledger.close_reservation(Settlement(ended, "settle", 1))
     assert sorted(ledger.open_owners()) == ["alive", "gone"]
     assert ledger.sweep(before=moment, owners=["gone"]) == 2
     assert ledger.sweep(before=moment, owners=["gone"]) == 0
     with database.transaction(reads=True) as session:
-        states = {row.id: row.state for row in session.scalars(select(Reservation))}
+        states = {row.id: row.state for row in session.scalars(select(ReservationRecord))}
     assert states == {old: "unknown", gone: "unknown", open_still: "open", ended: "settle"}
     assert balance(database, key_id) == 1000 - 200
     assert ledger.check() == []
@@ -292,7 +297,7 @@ def test_who_ends_a_reservation_at_once_ends_it_once(database: Database, ledger:
     outcomes: list[Outcome] = ["settle", "release", "settle", "release"]
 
     def end(number: int) -> object:
-        return ledger.end(Settlement(reservations[number % 20], outcomes[number // 20], 1))
+        return ledger.close_reservation(Settlement(reservations[number % 20], outcomes[number // 20], 1))
 
     at_once(80, end)
     kinds = [kind for kind, _, _ in lines(database, key_id)]
@@ -322,7 +327,7 @@ def test_everything_at_once_on_one_key_locks_nobody_out(database: Database, ledg
             return ledger.credit(key_id, 1)
         if number % 7 == 0:
             return ledger.sweep(before=now(), owners=["gone"])
-        return ledger.end(Settlement(reserve(ledger, key_id, owner="gone"), "settle", 1))
+        return ledger.close_reservation(Settlement(reserve(ledger, key_id, owner="gone"), "settle", 1))
 
     at_once(200, act)
     ledger.sweep(before=now())

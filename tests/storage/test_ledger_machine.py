@@ -15,11 +15,11 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from app.errors import InsufficientBalance
+from app.storage.api_keys import ApiKeyStore
 from app.storage.database import Database
-from app.storage.keys import KeyStore
 from app.storage.ledger import Ledger
-from app.storage.moves import Hold, Outcome, Settlement
-from app.storage.tables import Entry, Reservation, now
+from app.storage.reservations import Outcome, Reservation, Settlement
+from app.storage.tables import LedgerEntry, ReservationRecord, now
 
 _numbers = itertools.count()
 
@@ -44,7 +44,7 @@ class Machine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.store = KeyStore(self.database)
+        self.store = ApiKeyStore(self.database)
         self.ledger = Ledger(self.database)
         self.names: dict[int, str] = {}
         self.balances: dict[int, int | None] = {}
@@ -70,7 +70,7 @@ class Machine(RuleBasedStateMachine):
         cost, balance = pictures * price, self.balances[key]
         reservation_id = f"{next(_numbers)}"
         try:
-            left = self.ledger.reserve(Hold(reservation_id, key, "r", self._own(owner), pictures, price))
+            left = self.ledger.reserve(Reservation(reservation_id, key, "r", self._own(owner), pictures, price))
         except InsufficientBalance:
             assert balance is not None
             assert balance < cost
@@ -88,7 +88,7 @@ class Machine(RuleBasedStateMachine):
     def end(self, reservation: str, outcome: Outcome, delivered: int) -> None:
         known = self.reserved[reservation]
         expected = self._ends(known, outcome, delivered)
-        assert self.ledger.end(Settlement(reservation, outcome, delivered)) == expected
+        assert self.ledger.close_reservation(Settlement(reservation, outcome, delivered)) == expected
 
     def _ends(self, known: Reserved, outcome: Outcome, delivered: int) -> tuple[int, int | None] | None:
         cost = min(delivered, known.pictures) * known.price if outcome == "settle" else 0
@@ -141,8 +141,10 @@ class Machine(RuleBasedStateMachine):
         assert {key: self.store.by_id(key).balance for key in self.balances} == self.balances
         assert all(balance is None or balance >= 0 for balance in self.balances.values())
         with self.database.transaction(reads=True) as session:
-            states = {row.id: row.state for row in session.scalars(select(Reservation)) if row.id in self.reserved}
-            entries = [row for row in session.scalars(select(Entry)) if row.key_id in self.balances]
+            states = {
+                row.id: row.state for row in session.scalars(select(ReservationRecord)) if row.id in self.reserved
+            }
+            entries = [row for row in session.scalars(select(LedgerEntry)) if row.key_id in self.balances]
         assert states == {id_: known.ended or "open" for id_, known in self.reserved.items()}
         charged = dict.fromkeys(self.balances, 0)
         for entry in entries:

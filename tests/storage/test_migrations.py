@@ -14,14 +14,14 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
+from app.storage.api_keys import ApiKeyStore
 from app.storage.database import Database, SchemaOutdated, alembic_config
-from app.storage.keys import KeyStore
 from app.storage.ledger import Ledger
-from app.storage.moves import Hold, Settlement
+from app.storage.reservations import Reservation, Settlement
 from app.storage.tables import Base
 from app.storage.usage import UsageStore
 from tests.storage.test_journal import usage_row
-from tests.support.databases import Bed
+from tests.support.databases import ScratchDatabase
 from tests.support.processes import HOST, ROOT, environment, free_port
 
 
@@ -32,11 +32,11 @@ class Schema:
 
     def fill(self) -> None:
         """A row in every table."""
-        keys, ledger = KeyStore(self.database), Ledger(self.database)
+        keys, ledger = ApiKeyStore(self.database), Ledger(self.database)
         keys.create("key", balance=100)
         key_id, reservation_id = keys.get("key").id, uuid.uuid4().hex
-        ledger.reserve(Hold(reservation_id, key_id, "r", "o", pictures=1, price=10))
-        ledger.end(Settlement(reservation_id, "settle", 1))
+        ledger.reserve(Reservation(reservation_id, key_id, "r", "o", pictures=1, price=10))
+        ledger.close_reservation(Settlement(reservation_id, "settle", 1))
         UsageStore(self.database).add(usage_row(key_id))
         assert all(self.counts().values())
 
@@ -51,9 +51,9 @@ class Schema:
             return [tuple(row) for row in connection.execute(chosen)]
 
 
-def test_up_down_and_up_with_data_in_it(empty_bed: Bed) -> None:
+def test_up_down_and_up_with_data_in_it(empty_db: ScratchDatabase) -> None:
     """Step by step, so that each migration meets the data of all before it."""
-    schema = Schema(empty_bed.url)
+    schema = Schema(empty_db.url)
     command.upgrade(schema.config, "head")
     assert set(schema.counts()) == set(Base.metadata.tables)
     for _ in range(2):
@@ -67,8 +67,8 @@ def test_up_down_and_up_with_data_in_it(empty_bed: Bed) -> None:
     schema.database.engine.dispose()
 
 
-def test_a_credits_note_moves_to_a_column_of_its_own_and_back(bed: Bed) -> None:
-    schema = Schema(bed.url)
+def test_a_credits_note_moves_to_a_column_of_its_own_and_back(test_db: ScratchDatabase) -> None:
+    schema = Schema(test_db.url)
     schema.fill()
     with schema.database.connection() as connection:
         connection.execute(text("UPDATE ledger SET note = 'invoice 7' WHERE kind = 'credit'"))
@@ -80,8 +80,8 @@ def test_a_credits_note_moves_to_a_column_of_its_own_and_back(bed: Bed) -> None:
     schema.database.engine.dispose()
 
 
-def test_upgrading_again_changes_nothing(bed: Bed) -> None:
-    schema = Schema(bed.url)
+def test_upgrading_again_changes_nothing(test_db: ScratchDatabase) -> None:
+    schema = Schema(test_db.url)
     schema.fill()
     before = schema.counts()
     command.upgrade(schema.config, "head")
@@ -89,9 +89,9 @@ def test_upgrading_again_changes_nothing(bed: Bed) -> None:
     schema.database.engine.dispose()
 
 
-def test_schema_and_tables_have_not_drifted_apart(bed: Bed) -> None:
+def test_schema_and_tables_have_not_drifted_apart(test_db: ScratchDatabase) -> None:
     """Raises where alembic would have something to write."""
-    schema = Schema(bed.url)
+    schema = Schema(test_db.url)
     command.check(schema.config)
     schema.database.engine.dispose()
 
@@ -104,17 +104,17 @@ def make_outdated(url: str) -> None:
 
 
 @pytest.mark.parametrize("state", ["missing", "of another version"])
-def test_the_wrong_schema_is_told_with_its_remedy(empty_bed: Bed, state: str) -> None:
+def test_the_wrong_schema_is_told_with_its_remedy(empty_db: ScratchDatabase, state: str) -> None:
     if state != "missing":
-        schema = Schema(empty_bed.url)
+        schema = Schema(empty_db.url)
         command.upgrade(schema.config, "head")
         schema.database.engine.dispose()
-        make_outdated(empty_bed.url)
-    database = Database(empty_bed.url)
+        make_outdated(empty_db.url)
+    database = Database(empty_db.url)
     with pytest.raises(SchemaOutdated, match=f"schema is {state}. Run: flask --app wsgi db upgrade"):
         database.check_schema()
     database.engine.dispose()
-    ended = start_gunicorn(empty_bed.url)
+    ended = start_gunicorn(empty_db.url)
     assert ended.returncode == 1
     first, line = ended.stdout.splitlines()
     assert "Starting gunicorn" in first

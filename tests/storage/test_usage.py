@@ -10,20 +10,20 @@ from typing import Any
 import psycopg
 import pytest
 
-from app.errors import UsageBusy
+from app.errors import UsageQueryLimit
 from app.storage import usage
 from app.storage.database import Database
 from app.storage.tables import now
 from app.storage.usage import UsageStore
 from tests.storage.conftest import MakeKey
 from tests.storage.test_journal import usage_row
-from tests.support.databases import Bed
+from tests.support.databases import ScratchDatabase
 
 
 def test_old_rows_are_removed_a_few_at_a_time(
     database: Database, make_key: MakeKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(usage, "MOST_REMOVED", 2)
+    monkeypatch.setattr(usage, "DELETE_BATCH_SIZE", 2)
     store, key_id = UsageStore(database), make_key()
     for days in (1, 6, 8, 9, 10, 40, 50):
         store.add(usage_row(key_id, created_at=(now() - timedelta(days=days)).isoformat(), asked=days))
@@ -32,13 +32,15 @@ def test_old_rows_are_removed_a_few_at_a_time(
     assert [row.asked for row in store.rows(key_id, today - timedelta(days=99), today)] == [6, 1]
 
 
-@pytest.mark.parametrize("bed", ["postgresql"], indirect=True)
-def test_who_removes_old_rows_waits_for_nobody_who_does(bed: Bed, database: Database, make_key: MakeKey) -> None:
+@pytest.mark.parametrize("test_db", ["postgresql"], indirect=True)
+def test_who_removes_old_rows_waits_for_nobody_who_does(
+    test_db: ScratchDatabase, database: Database, make_key: MakeKey
+) -> None:
     """Two who wait for each other would be a deadlock, and look like a database that does not answer."""
     store, key_id = UsageStore(database), make_key()
     for days in (40, 50, 60):
         store.add(usage_row(key_id, created_at=(now() - timedelta(days=days)).isoformat(), asked=days))
-    with psycopg.connect(bed.url) as other:
+    with psycopg.connect(test_db.url) as other:
         other.execute("DELETE FROM usage WHERE asked = 50")
         assert store.remove_older_than(30) == 2
     assert store.remove_older_than(30) == 0
@@ -55,12 +57,12 @@ def test_readers_leave_the_pool_and_the_threads_to_others(
         released.wait()
         return []
 
-    with ThreadPoolExecutor(usage.READERS) as pool, monkeypatch.context() as slow:
+    with ThreadPoolExecutor(usage.MAX_CONCURRENT_QUERIES) as pool, monkeypatch.context() as slow:
         slow.setattr(store, "_totals", slowly)
-        first = [pool.submit(store.totals, key_id, today, today) for _ in range(usage.READERS)]
+        first = [pool.submit(store.totals, key_id, today, today) for _ in range(usage.MAX_CONCURRENT_QUERIES)]
         for _ in first:
             reading.acquire()
-        with pytest.raises(UsageBusy):
+        with pytest.raises(UsageQueryLimit):
             store.totals(key_id, today, today)
         released.set()
         assert [one.result() for one in first] == [[], []]

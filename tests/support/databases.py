@@ -20,7 +20,7 @@ from tests.support.postgres_server import BIN, PostgresServer
 KINDS = ("sqlite", "postgresql")
 
 
-class Bed(Protocol):
+class ScratchDatabase(Protocol):
     """One database of its own for one test."""
 
     url: str
@@ -30,7 +30,7 @@ class Bed(Protocol):
         ...
 
 
-class SqliteBed:
+class ScratchSqlite:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.url = f"sqlite:///{path}"
@@ -44,7 +44,7 @@ class SqliteBed:
             connection.execute("ROLLBACK")
 
 
-class PostgresBed:
+class ScratchPostgres:
     def __init__(self, server: PostgresServer, name: str) -> None:
         self.server = server
         self.url = server.url(name)
@@ -88,7 +88,7 @@ def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def new_bed(request: pytest.FixtureRequest, *, template: str) -> Iterator[Bed]:
+def new_test_db(request: pytest.FixtureRequest, *, template: str) -> Iterator[ScratchDatabase]:
     """Of the kind that `request` has for its parameter; `template` is PostgreSQL's."""
     tmp_path: Path = request.getfixturevalue("tmp_path")
     if request.param == "sqlite":
@@ -97,30 +97,30 @@ def new_bed(request: pytest.FixtureRequest, *, template: str) -> Iterator[Bed]:
             shutil.copy(request.getfixturevalue("migrated_sqlite"), path)
         else:
             path.touch()
-        yield SqliteBed(path)
+        yield ScratchSqlite(path)
         return
     server: PostgresServer = request.getfixturevalue("postgres")
     name = uuid.uuid4().hex
     server.create(name, template=template)
-    yield PostgresBed(server, name)
+    yield ScratchPostgres(server, name)
     server.drop(name)
 
 
 @pytest.fixture(params=KINDS)
-def bed(request: pytest.FixtureRequest) -> Iterator[Bed]:
+def test_db(request: pytest.FixtureRequest) -> Iterator[ScratchDatabase]:
     """A new database with the schema in it; the test runs on both kinds."""
-    with new_bed(request, template="migrated") as bed:
-        yield bed
+    with new_test_db(request, template="migrated") as test_db:
+        yield test_db
 
 
 @pytest.fixture(params=KINDS)
-def empty_bed(request: pytest.FixtureRequest) -> Iterator[Bed]:
-    with new_bed(request, template="template1") as bed:
-        yield bed
+def empty_db(request: pytest.FixtureRequest) -> Iterator[ScratchDatabase]:
+    with new_test_db(request, template="template1") as test_db:
+        yield test_db
 
 
 @pytest.fixture
-def database(bed: Bed) -> Iterator[Database]:
-    database = Database(bed.url)
+def database(test_db: ScratchDatabase) -> Iterator[Database]:
+    database = Database(test_db.url)
     yield database
     database.engine.dispose()

@@ -1,0 +1,140 @@
+"""Owns how one variable's text becomes a value, for what environs has no parser of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from environs import ValidationError
+
+from app.model_catalog import MODELS, Model, find_model
+
+_HEADER_SAFE = re.compile(r"[!-~]+", re.ASCII)
+
+
+def _parse_key(value: str) -> str:
+    if not _HEADER_SAFE.fullmatch(value):
+        raise ValidationError(
+            "Expected a key that can be sent in a header: printable ASCII, no white space, not empty."
+        )
+    return value
+
+
+def _parse_keys(value: str) -> tuple[str, ...]:
+    try:
+        return tuple(_parse_key(key) for key in value.split(","))
+    except ValidationError:
+        raise ValidationError(
+            "Expected one or more keys with commas between them, each of printable ASCII without white space."
+        ) from None
+
+
+def _parse_base_url(value: str) -> str:
+    fault = ValidationError("Expected an http(s) URL of a host, without user, query or fragment.")
+    try:
+        parts = urlsplit(value)
+        port_is_sane = parts.port is None or parts.port > 0
+        (parts.hostname or "").encode("idna")  # a host that no resolver could be asked for
+    except ValueError:
+        raise fault from None
+    if not (parts.scheme in ("http", "https") and parts.hostname and port_is_sane and _HEADER_SAFE.fullmatch(value)):
+        raise fault
+    if parts.username is not None or parts.query or parts.fragment:
+        raise fault
+    if parts.path.rstrip("/").endswith("/v1"):
+        raise ValidationError("Expected the URL without the /v1 at its end, which the gateway adds.")
+    return value.rstrip("/")
+
+
+def _parse_model(value: str) -> Model:
+    model = find_model(value.strip())
+    if model is None:
+        raise ValidationError(f"Expected names out of: {', '.join(known.id for known in MODELS)}.")
+    return model
+
+
+def _parse_models(value: str) -> tuple[Model, ...]:
+    return tuple(dict.fromkeys(_parse_model(name) for name in value.split(",")))
+
+
+def _parse_aliases(value: str) -> dict[str, Model]:
+    aliases = {}
+    for pair in filter(None, (part.strip() for part in value.split(","))):
+        alias, equals, name = pair.partition("=")
+        if not (alias.strip() and equals):
+            raise ValidationError("Expected pairs alias=model with commas between them.")
+        if find_model(alias.strip()) is not None:
+            raise ValidationError("Expected aliases that are not themselves names of models.")
+        aliases[alias.strip().lower()] = _parse_model(name)
+    return aliases
+
+
+def _parse_folder(value: str) -> str | None:
+    if value and not (os.path.isdir(value) and os.access(value, os.W_OK | os.X_OK)):
+        raise ValidationError("Expected an existing folder that the gateway may write to.")
+    return value or None
+
+
+def _parse_no_keys(value: str) -> tuple[str, ...]:
+    if value:
+        raise ValidationError("Expected not to be set beside DATABASE_URL: the keys are in there.")
+    return ()
+
+
+def _parse_database_url(value: str) -> str | None:
+    if not value:
+        return None
+    from sqlalchemy import make_url  # not at the top, here and below: see create_accounts
+
+    expected = "Expected a URL like sqlite:////var/lib/amux/amux.db or postgresql://user:password@host/name."
+    _check_url(value, ("sqlite", "postgresql", "postgres"), make_url, expected)
+    return value
+
+
+def _parse_redis_url(value: str) -> str | None:
+    if not value:
+        return None
+    from redis.connection import parse_url
+
+    _check_url(value, ("redis", "rediss", "unix"), parse_url, "Expected a URL like redis://localhost:6379/0.")
+    return value
+
+
+def _check_url(value: str, schemes: tuple[str, ...], parse: Callable[[str], object], expected: str) -> None:
+    scheme, separator, rest = value.partition("://")
+    if scheme not in schemes or not (separator and rest):
+        raise ValidationError(expected)
+    try:
+        parse(value)
+    except Exception:  # of any kind, and with the password in its words
+        raise ValidationError(expected) from None
+
+
+def _parse_prices(value: str, models: tuple[Model, ...] | None) -> dict[str, int]:
+    """`MiniMax-Image-01=3500,…`: micro-units a picture, for each of `models` at least."""
+    prices = {}
+    for pair in filter(None, value.split(",")):
+        name, _, price = pair.partition("=")
+        if not (price.strip().isascii() and price.strip().isdecimal() and len(price.strip()) <= 15):
+            raise ValidationError("Expected pairs model=price with commas between them, in whole micro-units.")
+        prices[_parse_model(name).id] = int(price)
+    missing = [model.id for model in models or () if model.id not in prices]
+    if missing:
+        raise ValidationError(f"Expected a price for: {', '.join(missing)}.")
+    return prices
+
+
+PARSERS = {
+    "no_keys": _parse_no_keys,
+    "database_url": _parse_database_url,
+    "redis_url": _parse_redis_url,
+    "prices": _parse_prices,
+    "folder": _parse_folder,
+    "api_key": _parse_key,
+    "api_keys": _parse_keys,
+    "base_url": _parse_base_url,
+    "models": _parse_models,
+    "aliases": _parse_aliases,
+}

@@ -1,0 +1,43 @@
+"""Owns how a document with `SpooledText` leaves becomes JSON: chunk by chunk, with its length known beforehand."""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+from app.spooling.spooled_text import SpooledText
+
+
+class JsonBody:
+    """A document as JSON, its `SpooledText` leaves copied chunk by chunk.
+
+    `len()` is in bytes: the Content-Length. It may be iterated more than once.
+    """
+
+    def __init__(self, document: Any) -> None:
+        leaves: dict[str, SpooledText] = {}
+        marker = uuid.uuid4().hex
+
+        def mark(value: Any) -> str:
+            if not isinstance(value, SpooledText):
+                raise TypeError(f"{type(value).__name__} is no JSON")
+            name = f"{marker}-{len(leaves)}"
+            leaves[name] = value
+            return name
+
+        text = json.dumps(document, default=mark, allow_nan=False, separators=(",", ":"))
+        pieces = re.split(f"({marker}-[0-9]+)", text) if leaves else [text]
+        self._parts = [leaves.get(piece) or piece.encode() for piece in pieces]
+
+    def __len__(self) -> int:
+        return sum(len(part) for part in self._parts)
+
+    def __iter__(self) -> Iterator[bytes]:
+        for part in self._parts:
+            if isinstance(part, SpooledText):
+                yield from part.chunks()
+            else:
+                yield part

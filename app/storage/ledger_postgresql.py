@@ -1,0 +1,67 @@
+"""Owns the moves as one statement each, for PostgreSQL: one way to the server, and the key's row locked for no longer.
+
+What is between two parts of a statement is a value that the first one gives, so that they run in their order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from sqlalchemy import text
+
+from app.errors import InsufficientBalance
+from app.storage.database import Database
+from app.storage.ledger_common import balance_of
+from app.storage.reservations import Closed, Reservation, Settlement
+from app.storage.tables import now
+
+_RESERVE = text("""
+    WITH taken AS (
+        UPDATE api_keys SET balance = balance - :cost
+        WHERE id = :key_id AND (balance IS NULL OR balance >= :cost)
+        RETURNING balance, balance IS NOT NULL AS limited
+    ), held AS (
+        INSERT INTO reservations (id, key_id, request_id, owner, price, pictures, limited, state, created_at)
+        SELECT :reservation_id, :key_id, :request_id, :owner, :price, :pictures, limited, 'open', :now FROM taken
+    ), written AS (
+        INSERT INTO ledger (kind, key_id, amount, charged, request_id, note, reservation_id, created_at)
+        SELECT 'reserve', :key_id, CASE WHEN limited THEN -:cost ELSE 0 END, 0, :request_id, '', :reservation_id, :now
+        FROM taken
+    )
+    SELECT balance FROM taken
+""")
+
+_END = text("""
+    WITH ended AS (
+        UPDATE reservations SET state = :outcome
+        WHERE id = :reservation_id AND state = 'open'
+        RETURNING id, key_id, request_id, state, limited, price * pictures AS cost,
+            price * CASE WHEN :outcome = 'settle' THEN LEAST(:delivered, pictures) ELSE 0 END AS charged
+    ), counted AS (
+        SELECT id, key_id, request_id, state, charged, CASE WHEN limited THEN cost - charged ELSE 0 END AS returned
+        FROM ended
+    ), written AS (
+        INSERT INTO ledger (kind, key_id, amount, charged, request_id, note, reservation_id, trace_id, created_at)
+        SELECT state, key_id, returned, charged, request_id, '', id, :trace_id, :now FROM counted
+    ), given_back AS (
+        UPDATE api_keys SET balance = balance + returned FROM counted WHERE api_keys.id = key_id
+        RETURNING balance
+    )
+    SELECT charged, balance FROM counted, given_back
+""")
+
+
+def reserve(database: Database, reservation: Reservation) -> int | None:
+    """See `app.storage.reservations.LedgerStatements`."""
+    taken = database.run(_RESERVE, asdict(reservation) | {"cost": reservation.cost, "now": now()})
+    if taken is None:
+        with database.connection(reads=True) as connection:
+            raise InsufficientBalance(balance_of(connection, reservation.key_id) or 0, reservation.cost)
+    balance: int | None = taken.balance
+    return balance
+
+
+def close_reservation(database: Database, settlement: Settlement) -> Closed | None:
+    """See `app.storage.reservations.LedgerStatements`."""
+    ended = database.run(_END, asdict(settlement) | {"now": now()})
+    return None if ended is None else Closed(ended.charged, ended.balance)

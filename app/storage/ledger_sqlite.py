@@ -1,0 +1,64 @@
+"""Ledger statements for SQLite: each a transaction of several statements, as SQLite changes one table a statement."""
+
+from __future__ import annotations
+
+from sqlalchemy import bindparam, insert, update
+
+from app.errors import InsufficientBalance
+from app.storage.database import Database
+from app.storage.ledger_common import TAKE_FROM_BALANCE, balance_of, close_row, write_closing_entry, write_entry
+from app.storage.reservations import Closed, Reservation, Settlement
+from app.storage.tables import KEYS, RESERVATIONS
+
+_RETURN_TO_BALANCE = (
+    update(KEYS)
+    .where(KEYS.c.id == bindparam("key"))
+    .values(balance=KEYS.c.balance + bindparam("returned"))
+    .returning(KEYS.c.balance)
+)
+_RESERVE = insert(RESERVATIONS)
+
+
+def reserve(database: Database, reservation: Reservation) -> int | None:
+    """See `app.storage.reservations.LedgerStatements`."""
+    with database.connection() as connection:
+        taken = connection.execute(
+            TAKE_FROM_BALANCE, {"key": reservation.key_id, "cost": reservation.cost}
+        ).one_or_none()
+        if taken is None:
+            raise InsufficientBalance(balance_of(connection, reservation.key_id) or 0, reservation.cost)
+        limited = taken.balance is not None
+        connection.execute(
+            _RESERVE,
+            {
+                "id": reservation.reservation_id,
+                "key_id": reservation.key_id,
+                "request_id": reservation.request_id,
+                "owner": reservation.owner,
+                "price": reservation.price,
+                "pictures": reservation.pictures,
+                "limited": limited,
+            },
+        )
+        write_entry(
+            connection,
+            "reserve",
+            reservation.key_id,
+            -reservation.cost if limited else 0,
+            request_id=reservation.request_id,
+            reservation_id=reservation.reservation_id,
+        )
+        return int(taken.balance) if limited else None
+
+
+def close_reservation(database: Database, settlement: Settlement) -> Closed | None:
+    """See `app.storage.reservations.LedgerStatements`."""
+    with database.connection() as connection:
+        reservation = close_row(connection, settlement, before="open")
+        if reservation is None:
+            return None
+        charged = settlement.charge(reservation.pictures, reservation.price)
+        returned = reservation.pictures * reservation.price - charged if reservation.limited else 0
+        write_closing_entry(connection, reservation, settlement, returned, charged)
+        # Last, as all calls of a key wait here for each other.
+        return Closed(charged, connection.scalar(_RETURN_TO_BALANCE, {"key": reservation.key_id, "returned": returned}))

@@ -1,0 +1,91 @@
+"""Per-request context: id, timer, response headers."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from dataclasses import dataclass, field
+
+from flask import g, request
+
+from app import metrics
+from app.accounts.api_key import Caller
+from app.accounts.receipt import Receipt
+from app.errors import GatewayError, UpstreamError
+from app.services.image_request import ImageRequest, ImageResult
+
+_REQUEST_ID_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
+
+
+@dataclass
+class RequestContext:
+    """Collects what the access log and the response headers report of one request.
+
+    `caller` is set by authentication, `receipt` by the rate limiter and billing, the rest by `set_request`,
+    `set_result` and `set_error`. `upstream_ms` is in milliseconds.
+    """
+
+    request_id: str
+    started: float = field(default_factory=time.monotonic)
+    caller: Caller | None = None
+    receipt: Receipt = field(default_factory=Receipt)
+    model: str | None = None
+    n: int | None = None
+    ignored: tuple[str, ...] = ()
+    delivered: int = 0
+    code: str | None = None
+    upstream_code: str | None = None
+    drain_body: bool = True
+    trace_id: str | None = None
+    upstream_ms: int | None = None
+
+    def set_request(self, image_request: ImageRequest) -> None:
+        self.model = image_request.model.id
+        self.n = image_request.n
+        self.ignored = image_request.ignored
+
+    def set_result(self, result: ImageResult) -> None:
+        self.delivered = len(result.images)
+        self.upstream_code = metrics.SUCCESS
+        self.trace_id = result.trace_id
+        self.upstream_ms = result.upstream_ms
+
+    def set_error(self, error: GatewayError) -> None:
+        self.code = error.code
+        self.drain_body = error.drain_body
+        if isinstance(error, UpstreamError):
+            self.upstream_code = error.code
+            self.trace_id = error.trace_id
+            self.upstream_ms = error.upstream_ms
+
+    @property
+    def known_caller(self) -> Caller:
+        if self.caller is None:
+            raise LookupError("the request is not authenticated")
+        return self.caller
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the request was read."""
+        return time.monotonic() - self.started
+
+    def headers(self) -> dict[str, str]:
+        """The headers of every response."""
+        headers = {"x-request-id": self.request_id, **self.receipt.headers()}
+        if self.trace_id:
+            headers["x-minimax-trace-id"] = self.trace_id
+        if self.ignored:
+            headers["x-amux-ignored"] = ", ".join(self.ignored)
+        return headers
+
+
+def new_context() -> RequestContext:
+    """The context of this request, under the caller's `x-request-id` if that is valid, else under a new one."""
+    sent = request.headers.get("x-request-id", "")
+    return RequestContext(request_id=sent if _REQUEST_ID_PATTERN.fullmatch(sent) else uuid.uuid4().hex)
+
+
+def current_context() -> RequestContext:
+    context: RequestContext = g.context
+    return context

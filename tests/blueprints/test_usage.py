@@ -1,0 +1,246 @@
+"""`GET /v1/usage`, and the row that each image request leaves for it, on both databases."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from app.storage.api_keys import ApiKeyStore
+from app.storage.database import Database
+from app.storage.usage import UsageStore
+from tests.conftest import MakeClient
+from tests.support.databases import ScratchDatabase
+from tests.support.fake_minimax import ScriptedServer, answer, success
+
+MODEL = "MiniMax-Image-01"
+PROMPT = "A lighthouse that nobody may read of"
+
+Ask = Callable[..., TestResponse]
+
+
+@pytest.fixture
+def keys(database: Database) -> ApiKeyStore:
+    return ApiKeyStore(database)
+
+
+@pytest.fixture
+def gateway(make_client: MakeClient, test_db: ScratchDatabase, tmp_path: Path) -> Iterator[FlaskClient]:
+    """In front of this database; a picture costs 100."""
+    client = make_client(
+        api_keys=(), database_url=test_db.url, prices={MODEL: 100}, journal_folder=str(tmp_path / "journal")
+    )
+    yield client
+    client.application.extensions["storage"].database.engine.dispose()
+
+
+@pytest.fixture
+def ask(gateway: FlaskClient) -> Ask:
+    """`GET /v1/usage` with a key's secret."""
+
+    def ask(secret: str, **days: str) -> TestResponse:
+        return gateway.get("/v1/usage", query_string=days, headers={"Authorization": f"Bearer {secret}"})
+
+    return ask
+
+
+def draw(gateway: FlaskClient, secret: str, **fields: Any) -> TestResponse:
+    body = {"model": MODEL, "prompt": PROMPT} | fields
+    return gateway.post("/v1/images/generations", json=body, headers={"Authorization": f"Bearer {secret}"})
+
+
+def add_row(database: Database, name: str, moment: datetime, **outcome: Any) -> None:
+    row = {"asked": 1, "delivered": 1, "charged": 100, "status": 200, "code": None, "model": MODEL, "trace_id": None}
+    UsageStore(database).add(
+        {
+            "id": uuid.uuid4().hex,
+            "key_id": ApiKeyStore(database).get(name).id,
+            "created_at": moment.isoformat(),
+            "request_id": "request",
+            "endpoint": "/v1/images/generations",
+            "milliseconds": 1,
+            **row,
+            **outcome,
+        }
+    )
+
+
+def total(day: str, model: str | None, *numbers: int) -> dict[str, Any]:
+    return {"day": day, "model": model} | dict(zip(("requests", "asked", "delivered", "charged"), numbers, strict=True))
+
+
+def test_a_key_that_has_done_nothing_is_shown_its_balance_and_limits(keys: ApiKeyStore, ask: Ask) -> None:
+    secret = keys.create("harbour", balance=300, images_per_minute=10)
+    today = datetime.now(UTC).date()
+    shown = ask(secret)
+    assert shown.status_code == 200
+    assert shown.json == {
+        "object": "usage",
+        "start": (today - timedelta(days=29)).isoformat(),
+        "end": today.isoformat(),
+        "data": [],
+        "balance": 300,
+        "limits": {"requests_per_minute": None, "images_per_minute": 10, "max_calls": None},
+    }
+
+
+def test_what_is_not_limited_is_null(keys: ApiKeyStore, ask: Ask) -> None:
+    shown = ask(keys.create("harbour")).json
+    assert shown is not None
+    assert (shown["balance"], set(shown["limits"].values())) == (None, {None})
+
+
+def test_a_caller_sees_only_its_own(keys: ApiKeyStore, database: Database, ask: Ask) -> None:
+    mine, other = keys.create("harbour", balance=1), keys.create("pass", balance=2)
+    add_row(database, "pass", datetime.now(UTC))
+    for secret, balance, rows in ((mine, 1, 0), (other, 2, 1)):
+        shown = ask(secret).json
+        assert shown is not None
+        assert (shown["balance"], len(shown["data"])) == (balance, rows)
+    refused = ask(mine, key="pass")
+    assert refused.status_code == 400
+    assert refused.json is not None
+    assert refused.json["error"]["param"] == "key"
+
+
+def test_totals_are_by_day_in_utc_and_by_model(keys: ApiKeyStore, database: Database, ask: Ask) -> None:
+    secret = keys.create("harbour")
+    for text, outcome in (
+        ("2026-01-30T23:59:59", {}),
+        ("2026-01-31T00:00:00", {"asked": 4, "delivered": 3, "charged": 300}),
+        ("2026-01-31T23:59:59", {}),
+        ("2026-01-31T12:00:00", {"model": "MiniMax-Image-01-live"}),
+        ("2026-02-01T23:59:59", {"delivered": 0, "charged": 0, "status": 429}),
+        ("2026-02-02T00:00:00", {}),
+    ):
+        add_row(database, "harbour", datetime.fromisoformat(text).replace(tzinfo=UTC), **outcome)
+    shown = ask(secret, start="2026-01-31", end="2026-02-01").json
+    assert shown is not None
+    assert (shown["start"], shown["end"]) == ("2026-01-31", "2026-02-01")
+    assert shown["data"] == [
+        total("2026-01-31", MODEL, 2, 5, 4, 400),
+        total("2026-01-31", "MiniMax-Image-01-live", 1, 1, 1, 100),
+        total("2026-02-01", MODEL, 1, 1, 0, 0),
+    ]
+    later = ask(secret, start="2026-02-02", end="2026-02-02").json
+    assert later is not None
+    assert later["data"] == [total("2026-02-02", MODEL, 1, 1, 1, 100)]
+
+
+def test_a_model_that_was_never_read_is_null(keys: ApiKeyStore, gateway: FlaskClient, ask: Ask) -> None:
+    secret = keys.create("harbour")
+    assert draw(gateway, secret, n="many").status_code == 400
+    shown = ask(secret).json
+    assert shown is not None
+    assert shown["data"] == [total(shown["end"], None, 1, 0, 0, 0)]
+
+
+@pytest.mark.parametrize(
+    ("days", "field"),
+    [
+        ({"start": "2026-13-01"}, "start"),
+        ({"start": "20260101"}, "start"),
+        ({"end": "2026-W01-1"}, "end"),
+        ({"end": "yesterday"}, "end"),
+        ({"end": "２０２６-01-01"}, "end"),
+        ({"end": "2026-01-01T00:00"}, "end"),
+        ({"start": "2026-02-01", "end": "2026-01-31"}, "start"),
+        ({"start": "2999-01-01"}, "start"),
+        ({"start": "2026-01-01", "end": "2027-01-02"}, "start"),
+        ({"Start": "2026-01-01"}, "Start"),
+        ({"start_time": "1"}, "start_time"),
+    ],
+)
+@pytest.mark.parametrize("test_db", ["sqlite"], indirect=True)
+def test_a_bad_range_is_refused_with_its_field(keys: ApiKeyStore, ask: Ask, days: dict[str, str], field: str) -> None:
+    refused = ask(keys.create("harbour"), **days)
+    assert refused.status_code == 400
+    assert refused.json is not None
+    assert (refused.json["error"]["param"], refused.json["error"]["code"]) == (field, "invalid_value")
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("start=2026-01-01&start=2026-01-02", "start is given more than once."),
+        ("end=2026-01-01&end=2026-01-01", "end is given more than once."),
+        ("start=2999-01-01", "start lies in the future"),
+    ],
+)
+@pytest.mark.parametrize("test_db", ["sqlite"], indirect=True)
+def test_a_range_that_is_none_is_told_why(gateway: FlaskClient, keys: ApiKeyStore, query: str, words: str) -> None:
+    refused = gateway.get(f"/v1/usage?{query}", headers={"Authorization": f"Bearer {keys.create('harbour')}"})
+    assert refused.status_code == 400
+    assert words in refused.text
+
+
+@pytest.mark.parametrize(
+    ("days", "start", "end"),
+    [
+        ({"start": "2026-01-01", "end": "2027-01-01"}, "2026-01-01", "2027-01-01"),
+        ({"end": "0001-01-01"}, "0001-01-01", "0001-01-01"),
+        ({"end": "9999-12-31"}, "9999-12-02", "9999-12-31"),
+        ({"start": "", "end": "2026-01-30"}, "2026-01-01", "2026-01-30"),
+    ],
+)
+def test_a_range_may_be_a_year_and_lie_anywhere(
+    keys: ApiKeyStore, ask: Ask, days: dict[str, str], start: str, end: str
+) -> None:
+    shown = ask(keys.create("harbour"), **days).json
+    assert shown is not None
+    assert (shown["start"], shown["end"]) == (start, end)
+
+
+def test_nobody_without_a_key_that_works_sees_anything(keys: ApiKeyStore, ask: Ask) -> None:
+    revoked = keys.create("revoked")
+    keys.revoke("revoked")
+    expired = keys.create("expired", expires_at=datetime.now(UTC))
+    for secret in ("", "amux_sk_unknown", revoked, expired):
+        assert ask(secret).status_code == 401
+
+
+@pytest.mark.parametrize("test_db", ["sqlite"], indirect=True)
+def test_it_is_only_read(gateway: FlaskClient, keys: ApiKeyStore) -> None:
+    headers = {"Authorization": f"Bearer {keys.create('harbour')}"}
+    assert gateway.post("/v1/usage", headers=headers).status_code == 405
+    assert "GET /v1/usage" in gateway.get("/v1/nothing", headers=headers).text
+
+
+def test_without_a_database_there_is_no_usage(client: FlaskClient) -> None:
+    refused = client.get("/v1/usage")
+    assert refused.status_code == 404
+    assert "/v1/usage" not in refused.text
+
+
+def test_every_image_request_leaves_a_row_whatever_became_of_it(
+    keys: ApiKeyStore, database: Database, gateway: FlaskClient, upstream: ScriptedServer, ask: Ask
+) -> None:
+    secret = keys.create("harbour", balance=300)
+    upstream.script = answer(success(2), headers={"Trace-Id": "trace-1"})
+    assert draw(gateway, secret, n=2).status_code == 200
+    assert draw(gateway, secret, n=2).status_code == 429
+    assert draw(gateway, secret, n=10).status_code == 400
+    assert gateway.get("/v1/models", headers={"Authorization": f"Bearer {secret}"}).status_code == 200
+    shown = ask(secret).json
+    assert shown is not None
+    assert shown["balance"] == 100
+    assert shown["data"] == [
+        total(shown["end"], MODEL, 2, 4, 2, 200),
+        total(shown["end"], None, 1, 0, 0, 0),
+    ]
+    today = datetime.now(UTC).date()
+    rows = UsageStore(database).rows(keys.get("harbour").id, today - timedelta(days=1), today)
+    assert [(row.status, row.code, row.asked, row.delivered, row.charged) for row in rows] == [
+        (200, None, 2, 2, 200),
+        (429, "insufficient_balance", 2, 0, 0),
+        (400, "invalid_value", 0, 0, 0),
+    ]
+    assert {row.endpoint for row in rows} == {"/v1/images/generations"}
+    assert [row.trace_id for row in rows] == ["trace-1", None, None]
+    assert not [row for row in rows if PROMPT in str(vars(row))]

@@ -1,0 +1,397 @@
+"""The reference image: three ways of giving it, one payload; what is refused, and why."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from tests.support.fake_minimax import ScriptedServer
+from tests.support.pictures import GIF, JPEG, PNG, WEBP, data_url
+from tests.support.request_encodings import (
+    BASE,
+    BOUNDARY,
+    EDITS,
+    GENERATIONS,
+    PLAIN,
+    REFERENCE,
+    Part,
+    a_file,
+    as_reference,
+    envelope,
+    multipart,
+    post_form,
+    post_parts,
+)
+
+URL = "https://example.com/face.jpg?a=1&b=%2B#x"
+DATA = data_url(JPEG)
+MB = 1024 * 1024
+NOT_BOTH = "Give one reference: a file, or subject_reference, not both."
+Post = Callable[[FlaskClient], TestResponse]
+
+
+def sent(upstream: ScriptedServer) -> list[Any]:
+    return [request.json for request in upstream.received]
+
+
+def check_sent(got: TestResponse, upstream: ScriptedServer, image_file: str) -> None:
+    payload = PLAIN | {"subject_reference": as_reference(image_file)}
+    assert (got.status_code, sent(upstream)) == (200, [payload])
+    assert "x-amux-ignored" not in got.headers
+
+
+def check_refused(got: TestResponse, upstream: ScriptedServer, message: str, param: str) -> None:
+    assert (got.status_code, got.get_json()) == (400, envelope(message, param))
+    assert upstream.received == []
+
+
+def in_json(path: str, **fields: Any) -> Post:
+    return lambda client: client.post(path, json=BASE | fields)
+
+
+def in_form(*files: Callable[[], Part], **fields: Any) -> Post:
+    return lambda client: post_form(client, BASE | fields, *(file() for file in files))
+
+
+def in_pairs(*pairs: tuple[str, str]) -> Post:
+    return lambda client: post_parts(client, *BASE.items(), *pairs)
+
+
+THREE_WAYS = {
+    "generations, at the root": in_json(GENERATIONS, subject_reference=REFERENCE),
+    "generations, extra_body": in_json(GENERATIONS, extra_body={"subject_reference": REFERENCE}),
+    "generations, OpenAI's images": in_json(GENERATIONS, images=[{"image_url": DATA}]),
+    "edits, at the root": in_json(EDITS, subject_reference=REFERENCE),
+    "edits, extra_body": in_json(EDITS, extra_body={"subject_reference": REFERENCE}),
+    "edits, OpenAI's images": in_json(EDITS, images=[{"image_url": DATA}]),
+    "edits, images in extra_body": in_json(EDITS, extra_body={"images": [{"image_url": DATA}]}),
+    "image_file as an array": in_json(GENERATIONS, subject_reference=as_reference([DATA])),
+    "the first non-empty of an array": in_json(GENERATIONS, subject_reference=as_reference(["", None, DATA, URL])),
+    "the root wins": in_json(
+        GENERATIONS, subject_reference=REFERENCE, extra_body={"subject_reference": as_reference(URL)}
+    ),
+    "a file": in_form(a_file),
+    "a file, and an empty array": in_form(a_file, subject_reference="[]", images="[]"),
+    "a file, and a field left empty": in_form(a_file, subject_reference="", image=""),
+    "a file, and null": in_form(a_file, subject_reference="null"),
+    "a form, as both SDKs flatten it": in_form(subject_reference=REFERENCE),
+    "a form, in extra_body": in_form(extra_body={"subject_reference": REFERENCE}),
+    "a form, an array in extra_body": in_form(extra_body={"subject_reference": as_reference([DATA])}),
+    "a form, as JSON": in_form(subject_reference=json.dumps(REFERENCE)),
+    "a form, as JSON in extra_body": in_form(extra_body=json.dumps({"subject_reference": REFERENCE})),
+    "a form, JSON within extra_body": in_form(extra_body={"subject_reference": json.dumps(REFERENCE)}),
+    "a form, image_file as an array": in_form(subject_reference=as_reference(["", DATA])),
+    "a form, more in the array": in_form(subject_reference=as_reference([DATA, URL, DATA])),
+    "a form, OpenAI's images": in_form(images=[{"image_url": DATA}]),
+    "a form, with positions": in_pairs(
+        ("subject_reference[0][type]", "character"), ("subject_reference[0][image_file]", DATA)
+    ),
+    "a form, the other way round": in_pairs(
+        ("subject_reference[][image_file]", DATA), ("subject_reference[][type]", "character")
+    ),
+    "a form, positions within": in_pairs(
+        ("subject_reference[0][image_file][0]", ""),
+        ("subject_reference[0][image_file][1]", DATA),
+        ("subject_reference[0][type]", "character"),
+    ),
+}
+
+
+@pytest.mark.parametrize("post", THREE_WAYS.values(), ids=THREE_WAYS)
+def test_every_way_of_giving_a_reference_ends_in_the_same_payload(
+    client: FlaskClient, upstream: ScriptedServer, post: Post
+) -> None:
+    check_sent(post(client), upstream, DATA)
+
+
+@pytest.mark.parametrize("part", ["image", "image[]", "image[0]", "image[1]"])
+@pytest.mark.parametrize(
+    "name", ["face.jpg", "upload", "", "../../etc/passwd", "..\\..\\x", "/dev/null", "水彩.jpg", "a;b.jpg", "face.webp"]
+)
+def test_a_file_counts_by_its_part_name_and_never_by_its_file_name(
+    client: FlaskClient, upstream: ScriptedServer, part: str, name: str
+) -> None:
+    check_sent(post_form(client, BASE, a_file(part=part, name=name)), upstream, DATA)
+
+
+@pytest.mark.parametrize(("image", "kind"), [(JPEG, "image/jpeg"), (PNG, "image/png")], ids=["jpeg", "png"])
+@pytest.mark.parametrize(
+    "declared", ["application/octet-stream", "image/jpeg", "image/png", "image/webp", "text/plain; charset=x", ""]
+)
+def test_the_kind_of_a_file_is_told_by_its_first_bytes(
+    client: FlaskClient, upstream: ScriptedServer, image: bytes, kind: str, declared: str
+) -> None:
+    check_sent(post_form(client, BASE, a_file(image, mime_type=declared)), upstream, data_url(image, kind))
+
+
+@pytest.mark.parametrize(("image", "kind"), [(JPEG, "image/jpeg"), (PNG, "image/png")], ids=["jpeg", "png"])
+@pytest.mark.parametrize(
+    "head", ["data:image/jpeg", "data:image/png", "data:image/webp", "data:", "DATA:IMAGE/JPEG", "data:image/png;a=b"]
+)
+def test_the_kind_of_a_data_url_is_told_by_its_first_bytes(
+    client: FlaskClient, upstream: ScriptedServer, image: bytes, kind: str, head: str
+) -> None:
+    reference = as_reference(f"{head};base64,{base64.b64encode(image).decode()}")
+    check_sent(client.post(GENERATIONS, json=BASE | {"subject_reference": reference}), upstream, data_url(image, kind))
+
+
+NO_PICTURES = {
+    "webp": WEBP,
+    "gif": GIF,
+    "text": b"a face",
+    "svg": b"<svg/>",
+    "nothing": b"",
+    "half a magic number": b"\xff\xd8",
+    "png without its line ends": b"\x89PNG",
+    "jpeg, later on": b" " + JPEG,
+    "base64 of a jpeg": base64.b64encode(JPEG),
+}
+
+
+@pytest.mark.parametrize("image", NO_PICTURES.values(), ids=NO_PICTURES)
+def test_what_is_no_jpeg_or_png_is_refused_and_both_are_named(
+    client: FlaskClient, upstream: ScriptedServer, image: bytes
+) -> None:
+    check_refused(post_form(client, BASE, a_file(image)), upstream, "image must be a JPEG or PNG image.", "image")
+    reference = as_reference(data_url(image))
+    got = client.post(GENERATIONS, json=BASE | {"subject_reference": reference})
+    param = "subject_reference[0].image_file"
+    check_refused(got, upstream, f"{param} must be a JPEG or PNG image.", param)
+
+
+def test_an_image_is_smaller_than_10_mb(client: FlaskClient, upstream: ScriptedServer) -> None:
+    """Counted in decoded bytes, whichever way it comes."""
+    largest, too_large = (JPEG.ljust(size, b"\0") for size in (10 * MB - 1, 10 * MB))
+    param = "subject_reference[0].image_file"
+    check_refused(post_form(client, BASE, a_file(too_large)), upstream, "image must be smaller than 10 MB.", "image")
+    got = client.post(GENERATIONS, json=BASE | {"subject_reference": as_reference(data_url(too_large))})
+    check_refused(got, upstream, f"{param} must be smaller than 10 MB.", param)
+
+    check_sent(post_form(client, BASE, a_file(largest)), upstream, data_url(largest))
+    upstream.received.clear()
+    got = client.post(GENERATIONS, json=BASE | {"subject_reference": as_reference(data_url(largest))})
+    check_sent(got, upstream, data_url(largest))
+    upstream.received.clear()
+    check_sent(
+        post_form(client, BASE | {"subject_reference": as_reference(data_url(largest))}), upstream, data_url(largest)
+    )
+
+
+URLS = [
+    URL,
+    "http://example.com",
+    "HTTPS://EXAMPLE.COM/A.JPG",
+    "https://user:secret@example.com:8443/a.jpg",
+    "http://127.0.0.1:9/private.jpg",
+    "http://[::1]/a.jpg",
+    "https://example.com/水彩.jpg",
+    "https://example.com/" + "a" * 8000,
+    "https://example.com/image.webp",
+]
+
+
+@pytest.mark.parametrize("url", URLS, ids=lambda url: url[:40])
+def test_a_url_is_passed_on_as_it_is(client: FlaskClient, upstream: ScriptedServer, url: str) -> None:
+    check_sent(client.post(GENERATIONS, json=BASE | {"subject_reference": as_reference(url)}), upstream, url)
+
+
+def test_a_url_is_never_fetched(client: FlaskClient, upstream: ScriptedServer) -> None:
+    """The URL leads to the stand-in for MiniMax, which sees one call only: the drawing."""
+    url = f"{upstream.url}/face.jpg"
+    for post in (in_json(GENERATIONS, subject_reference=as_reference(url)), in_form(images=[{"image_url": url}])):
+        check_sent(post(client), upstream, url)
+        assert upstream.received[0].line == "POST /v1/image_generation HTTP/1.1"
+        upstream.received.clear()
+
+
+NO_URL = "must be an http(s) URL, or a data URL of a JPEG or PNG image"
+NO_DATA_URL = "must be a data URL of the form 'data:image/jpeg;base64,…'"
+NO_BASE64 = "holds invalid base64"
+NO_TEXT = "must be a non-empty string, or an array with one"
+ENCODED = base64.b64encode(JPEG).decode()
+
+TEXTLESS: tuple[Any, ...] = ("", [], [""], ["", None], 1, True, {}, {"url": URL}, [1], [[URL]], [{}], [0, URL])
+BAD_IMAGE_FILES: list[tuple[Any, str]] = [
+    *((value, NO_URL) for value in ("face.jpg", "ftp://a/b", "file:///etc/passwd", "//a/b", "https://", "http:///a")),
+    *((value, NO_URL) for value in (" https://a/b", "https://a/b c", "https://a/\n", "https://a/\0", "javascript:1")),
+    *((value, NO_URL) for value in ("http://[::1", "http://:80/", "https://a/\u202e", "blob:https://a/b", ENCODED)),
+    ("https://example.com/" + "a" * 8192, "must be a URL of at most 8192 characters, or a data URL"),
+    *((value, NO_DATA_URL) for value in ("data:", "data:,x", f"data:image/jpeg,{ENCODED}", f"data:base64,{ENCODED}")),
+    *(
+        (value, NO_DATA_URL)
+        for value in (f"data:image/jpeg;base64{ENCODED}", "data:" + "a" * 300 + f";base64,{ENCODED}")
+    ),
+    *((f"data:image/jpeg;base64,{bad}", NO_BASE64) for bad in ("%", "/9j", ENCODED + "=", ENCODED + "=" + ENCODED)),
+    *((f"data:image/jpeg;base64,{bad}", NO_BASE64) for bad in (f" {ENCODED}", f"{ENCODED[:8]}\n{ENCODED[8:]}", "水彩")),
+    *((f"data:image/jpeg;base64,{bad}", NO_BASE64) for bad in (ENCODED.replace("/", "_"), ENCODED + "A===", "/9j/\0")),
+    ("data:image/jpeg;base64,", "must be a JPEG or PNG image"),
+    *((value, NO_TEXT) for value in TEXTLESS),
+    (None, "is required"),
+]
+
+
+@pytest.mark.parametrize(("image_file", "fault"), BAD_IMAGE_FILES, ids=lambda value: repr(value)[:40])
+def test_an_image_file_is_a_url_or_a_data_url_or_refused(
+    client: FlaskClient, upstream: ScriptedServer, image_file: Any, fault: str
+) -> None:
+    param = "subject_reference[0].image_file"
+    for path in (GENERATIONS, EDITS):
+        got = client.post(path, json=BASE | {"subject_reference": as_reference(image_file)})
+        check_refused(got, upstream, f"{param} {fault}.", param)
+
+
+NO_ARRAY = "subject_reference must be an array of objects with type and image_file."
+NO_OBJECT = "subject_reference[0] must be an object with type and image_file."
+NO_IMAGES = 'images must be an array of {"image_url": …} objects.'
+TOO_MANY = "subject_reference must hold one reference: MiniMax takes no more."
+EITHER = "Give one reference: images or subject_reference, not both."
+
+NO_OBJECTS: tuple[Any, ...] = (URL, None, [], REFERENCE, 1)
+NO_IMAGE_ARRAYS: tuple[Any, ...] = (URL, "", {}, [URL], [None], [{}], [{"file_id": "f"}], 0)
+BAD_SHAPES: list[tuple[dict[str, Any], str, str]] = [
+    *(
+        ({"subject_reference": bad}, NO_ARRAY, "subject_reference")
+        for bad in (URL, "", {}, REFERENCE[0], 1, 0, True, False)
+    ),
+    *(({"subject_reference": [bad]}, NO_OBJECT, "subject_reference[0]") for bad in NO_OBJECTS),
+    ({"subject_reference": REFERENCE * 2}, TOO_MANY, "subject_reference"),
+    ({"images": [{"image_url": URL}] * 2}, TOO_MANY, "subject_reference"),
+    *(({"images": bad}, NO_IMAGES, "images") for bad in NO_IMAGE_ARRAYS),
+    *(({"images": [{"image_url": bad}]}, NO_IMAGES, "images") for bad in (None, "")),
+    ({"images": [{"image_url": URL}], "subject_reference": REFERENCE}, EITHER, "images"),
+    # What is neither absent nor a reference is not passed over.
+    ({"images": [{"image_url": URL}], "subject_reference": False}, EITHER, "images"),
+    ({"images": [{"image_url": URL}], "subject_reference": ""}, EITHER, "images"),
+    *(
+        ({"subject_reference": [{"type": bad, "image_file": URL}]}, f"{param} must be: character.", param)
+        for bad in ("person", "Character", "", "character ")
+        for param in ("subject_reference[0].type",)
+    ),
+    (
+        {"subject_reference": [{"image_file": URL}]},
+        "subject_reference[0].type is required.",
+        "subject_reference[0].type",
+    ),
+    ({"subject_reference": [{}]}, "subject_reference[0].type is required.", "subject_reference[0].type"),
+    (
+        {"subject_reference": [{"type": "character"}]},
+        "subject_reference[0].image_file is required.",
+        "subject_reference[0].image_file",
+    ),
+]
+
+
+@pytest.mark.parametrize(("fields", "message", "param"), BAD_SHAPES, ids=lambda value: repr(value)[:50])
+def test_a_reference_of_another_shape_is_refused(
+    client: FlaskClient, upstream: ScriptedServer, fields: dict[str, Any], message: str, param: str
+) -> None:
+    for path in (GENERATIONS, EDITS):
+        check_refused(client.post(path, json=BASE | fields), upstream, message, param)
+
+
+def test_what_else_a_reference_holds_is_told(client: FlaskClient, upstream: ScriptedServer) -> None:
+    got = client.post(EDITS, json=BASE | {"subject_reference": [REFERENCE[0] | {"strength": 1}]})
+    assert (got.status_code, got.headers["x-amux-ignored"]) == (200, "subject_reference.strength")
+    got = client.post(EDITS, json=BASE | {"images": [{"image_url": DATA, "detail": "high", "file_id": None}]})
+    assert (got.status_code, got.headers["x-amux-ignored"]) == (200, "images.detail")
+    assert sent(upstream) == [PLAIN | {"subject_reference": REFERENCE}] * 2
+
+
+@pytest.mark.parametrize(
+    "parts", [("image", "image"), ("image[]", "image[]"), ("image", "image[]"), ("image[0]", "image[1]")]
+)
+def test_more_than_one_file_is_refused(client: FlaskClient, upstream: ScriptedServer, parts: tuple[str, str]) -> None:
+    got = post_form(client, BASE, *(a_file(part=part) for part in parts))
+    check_refused(got, upstream, "MiniMax takes one reference image, not 2.", "image")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"subject_reference": REFERENCE},
+        {"subject_reference": json.dumps(REFERENCE)},
+        {"subject_reference": "{}"},
+        {"subject_reference": "text"},
+        {"images": [{"image_url": URL}]},
+        {"extra_body": {"subject_reference": REFERENCE}},
+        {"extra_body": json.dumps({"subject_reference": REFERENCE})},
+        {"extra_body": json.dumps({"images": False})},
+    ],
+    ids=lambda fields: repr(fields)[:50],
+)
+def test_a_file_beside_another_reference_is_refused(
+    client: FlaskClient, upstream: ScriptedServer, fields: dict[str, Any]
+) -> None:
+    check_refused(post_form(client, BASE | fields, a_file()), upstream, NOT_BOTH, "image")
+
+
+def test_an_image_field_without_a_file_says_how_to_give_one(client: FlaskClient, upstream: ScriptedServer) -> None:
+    message = "image must be a file part with a file name; give a URL as subject_reference."
+    for name in ("image", "image[]", "image[0]", "image[url]"):
+        check_refused(post_parts(client, *BASE.items(), (name, URL)), upstream, message, "image")
+
+
+def test_a_file_input_where_nobody_chose_a_file_is_absent(client: FlaskClient, upstream: ScriptedServer) -> None:
+    """Browsers send it as a file of no bytes without a name."""
+    nothing = {"name": "", "mime_type": "application/octet-stream"}
+    got = post_form(client, BASE, a_file(b"", **nothing))
+    check_refused(got, upstream, "image is required: a JPEG or PNG file, or subject_reference.", "image")
+    got = post_form(client, BASE, a_file(), a_file(b"", part="image", **nothing), a_file(b"", part="mask", **nothing))
+    check_sent(got, upstream, DATA)
+
+
+FILES = [
+    ("mask", "mask is not supported: MiniMax redraws a character, it does not inpaint."),
+    ("n", "n must be an integer."),
+    ("size", "size must be a string of valid Unicode."),
+    ("style", "style must be an object."),
+    ("extra_body", "extra_body must be an object."),
+]
+
+
+@pytest.mark.parametrize(("name", "message"), FILES)
+def test_a_file_in_the_place_of_a_field_is_refused(
+    client: FlaskClient, upstream: ScriptedServer, name: str, message: str
+) -> None:
+    got = post_form(client, BASE, a_file(), a_file(PNG, part=name))
+    check_refused(got, upstream, message, name)
+    got = post_form(client, BASE | {name: "1"}, a_file(), a_file(PNG, part=name))
+    check_refused(got, upstream, "The same field is given twice.", name)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("subject_reference", "subject_reference must be an array of objects with type and image_file."),
+        ("images", 'images must be an array of {"image_url": …} objects.'),
+    ],
+)
+@pytest.mark.parametrize("image", [JPEG, b"", b"a" * 100_000])
+def test_a_file_in_the_place_of_a_list_is_refused(
+    client: FlaskClient, upstream: ScriptedServer, name: str, message: str, image: bytes
+) -> None:
+    check_refused(post_form(client, BASE, a_file(image, part=name)), upstream, message, name)
+
+
+def test_any_other_file_is_told_as_ignored(client: FlaskClient, upstream: ScriptedServer) -> None:
+    got = post_form(client, BASE, a_file(), a_file(part="picture"), a_file(part="image[face]"))
+    assert (got.status_code, got.headers["x-amux-ignored"]) == (200, "image[face], picture")
+    assert sent(upstream) == [PLAIN | {"subject_reference": REFERENCE}]
+
+
+def test_a_form_that_arrives_chunked_has_no_length(client: FlaskClient, upstream: ScriptedServer) -> None:
+    """Node streams come so; the server marks the end of the body."""
+    got = client.post(
+        EDITS,
+        input_stream=BytesIO(multipart(*BASE.items(), a_file())),
+        content_type=f"multipart/form-data; boundary={BOUNDARY}",
+        environ_overrides={"wsgi.input_terminated": True, "CONTENT_LENGTH": ""},
+    )
+    check_sent(got, upstream, DATA)

@@ -1,0 +1,296 @@
+"""Authenticator on raw sockets, an upstream that holds its calls, and eyes for logs and processes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import os
+import re
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPResponse
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from tests.support.pictures import JPEG
+from tests.support.processes import API_KEY, Served
+from tests.support.request_encodings import BOUNDARY, a_file, multipart
+
+MODEL = "MiniMax-Image-01"
+GENERATIONS = "/v1/images/generations"
+EDITS = "/v1/images/edits"
+BUG = "bug in the gateway:"  # a prompt that begins so breaks `tests.integration.broken_app`
+FAST = "answered at once"
+PATIENCE = 60  # seconds until a test gives up; nothing is measured by it
+
+
+@dataclass(frozen=True)
+class Reply:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """The envelope's inside, which has to be whole."""
+        assert self.headers["content-type"] == "application/json"
+        document = self.json
+        assert list(document) == ["error"]
+        error: dict[str, Any] = document["error"]
+        assert set(error) == {"message", "type", "param", "code"}
+        assert error["type"] == "minimax_image_error"
+        return error
+
+
+def head(method: str, path: str, *lines: str, version: str = "HTTP/1.1", key: str | None = API_KEY) -> bytes:
+    """A request's head; `lines` are more header lines."""
+    fields = [f"{method} {path} {version}", "Host: 127.0.0.1", *lines]
+    if key is not None:
+        fields.append(f"Authorization: Bearer {key}")
+    return "\r\n".join([*fields, "", ""]).encode("latin-1")
+
+
+def post(document: Any, *lines: str, path: str = GENERATIONS, **more: Any) -> bytes:
+    """A whole JSON request; `document` is JSON, or raw bytes as they are."""
+    body = document if isinstance(document, bytes) else json.dumps(document).encode()
+    return head("POST", path, "Content-Type: application/json", f"Content-Length: {len(body)}", *lines, **more) + body
+
+
+def generation(prompt: str, *lines: str) -> bytes:
+    return post({"model": MODEL, "prompt": prompt}, *lines)
+
+
+def edit(prompt: str, *lines: str, image: bytes = JPEG) -> bytes:
+    """A multipart request with a picture."""
+    body = multipart(("model", MODEL), ("prompt", prompt), a_file(image))
+    kind = f"Content-Type: multipart/form-data; boundary={BOUNDARY}"
+    return head("POST", EDITS, kind, f"Content-Length: {len(body)}", *lines) + body
+
+
+class Caller:
+    """One connection to the gateway."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self.socket = socket.create_connection((parts.hostname, parts.port), timeout=PATIENCE)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+    def send(self, data: bytes) -> Self:
+        self.socket.sendall(data)
+        return self
+
+    def reply(self, method: str = "POST") -> Reply:
+        response = HTTPResponse(self.socket, method=method)
+        try:
+            response.begin()
+            body = response.read()
+            return Reply(response.status, {k.lower(): v for k, v in response.getheaders()}, body)
+        finally:
+            response.close()
+
+    def is_hung_up(self) -> bool:
+        """Waits for the gateway to close the connection without another word."""
+        return self.socket.recv(1) == b""
+
+
+def ask(url: str, data: bytes, method: str = "POST") -> Reply:
+    with Caller(url) as caller:
+        return caller.send(data).reply(method)
+
+
+def health(url: str, path: str = "/healthz") -> int:
+    return ask(url, head("GET", path, key=None), "GET").status
+
+
+def request_id() -> str:
+    return f"served-{uuid.uuid4().hex}"
+
+
+def wait_until(holds: Callable[[], bool], what: str) -> None:
+    give_up = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < give_up, f"never: {what}"
+        time.sleep(0.05)
+
+
+def is_refused(url: str) -> bool:
+    try:
+        Caller(url).socket.close()
+    except ConnectionRefusedError:
+        return True
+    except ConnectionResetError:
+        return False
+    return False
+
+
+def json_lines(log: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
+
+
+def request_lines(served: Served, request_id: str) -> list[dict[str, Any]]:
+    return [
+        line for line in json_lines(served.log) if line.get("request_id") == request_id and line["message"] == "request"
+    ]
+
+
+def only_line(served: Served, request_id: str) -> dict[str, Any]:
+    """The one log line about a request, which may still be on its way."""
+    wait_until(lambda: bool(request_lines(served, request_id)), "a log line about the request")
+    [line] = request_lines(served, request_id)
+    return line
+
+
+@dataclass(frozen=True)
+class Call:
+    """What MiniMax was sent; of a large body only its size and its digest are kept."""
+
+    headers: dict[str, str]
+    size: int
+    sha256: str
+    prompt: str
+
+
+class HoldingUpstream:
+    """MiniMax that answers nobody before `release`, and then everybody with a picture named after the prompt.
+
+    Who is `FAST` is answered at once. One thread holds them all, however many.
+    """
+
+    def __init__(self, answer: Callable[[str], bytes] | None = None) -> None:
+        """`answer` makes the JSON text for a prompt."""
+        self.calls: list[Call] = []
+        self.release = threading.Event()
+        self._answer = answer or picture_answer
+        self._loop = asyncio.new_event_loop()
+        self._released = asyncio.Event()
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    @property
+    def arrived(self) -> list[str]:
+        return [call.prompt for call in self.calls]
+
+    def wait_for(self, calls: int) -> None:
+        wait_until(lambda: len(self.calls) >= calls, f"{calls} calls at once at MiniMax")
+
+    def close(self) -> None:
+        self.release.set()
+        self._loop.call_soon_threadsafe(self._main.cancel)
+        self._thread.join()
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner, contextlib.suppress(asyncio.CancelledError):
+            runner.run(self._serve())
+
+    async def _serve(self) -> None:
+        self._main: asyncio.Task[Any] = asyncio.current_task()  # type: ignore[assignment]
+        server = await asyncio.start_server(self._converse, sock=self._listener, backlog=2048)
+        async with server:
+            while not self.release.is_set():
+                await asyncio.sleep(0.01)
+            self._released.set()
+            await asyncio.Event().wait()
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # A gateway that is killed ends its conversations in the middle, and so does the test that is over.
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            while True:
+                call = await _receive(reader)
+                self.calls.append(call)
+                if call.prompt != FAST:
+                    await self._released.wait()
+                body = self._answer(call.prompt)
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body))
+                for at in range(0, len(body), 65536):
+                    writer.write(body[at : at + 65536])
+                    await writer.drain()
+        writer.close()
+
+
+async def _receive(reader: asyncio.StreamReader) -> Call:
+    head = await reader.readuntil(b"\r\n\r\n")
+    fields = (line.partition(":") for line in head.decode("latin-1").split("\r\n")[1:-2])
+    headers = {name.lower(): value.strip() for name, _, value in fields}
+    left, digest, beginning = int(headers["content-length"]), hashlib.sha256(), b""
+    while left:
+        data = await reader.read(min(left, 65536))
+        if not data:
+            raise asyncio.IncompleteReadError(b"", left)
+        left -= len(data)
+        digest.update(data)
+        beginning = (beginning + data)[:65536]
+    [prompt] = _PROMPT.findall(beginning)
+    return Call(headers, int(headers["content-length"]), digest.hexdigest(), json.loads(prompt))
+
+
+_PROMPT = re.compile(rb'"prompt":\s*("(?:[^"\\]|\\.)*")')
+
+
+def picture_answer(prompt: str) -> bytes:
+    return json.dumps(success_of(image_urls=[picture_url(prompt)])).encode()
+
+
+def success_of(**pictures: list[str]) -> dict[str, Any]:
+    return {
+        "id": "1",
+        "data": pictures,
+        "metadata": {"success_count": str(len(*pictures.values())), "failed_count": "0"},
+        "base_resp": {"status_code": 0, "status_msg": "success"},
+    }
+
+
+def picture_url(prompt: str) -> str:
+    return f"http://pictures.example/{prompt.encode().hex()}.jpeg"
+
+
+@contextmanager
+def holding_upstream(answer: Callable[[str], bytes] | None = None) -> Iterator[HoldingUpstream]:
+    upstream = HoldingUpstream(answer)
+    try:
+        yield upstream
+    finally:
+        upstream.close()
+
+
+MARK = "SERVED_TEST_MARK"
+
+
+def new_mark() -> str:
+    return uuid.uuid4().hex
+
+
+def marked_processes(mark: str) -> list[int]:
+    """The ids of all running processes that were started, by whomever, with `MARK` set to `mark`."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdecimal() and int(folder.name) != os.getpid():
+            try:
+                environment = (folder / "environ").read_bytes()
+            except OSError:  # it has ended, or is somebody else's
+                continue
+            if f"{MARK}={mark}".encode() in environment.split(b"\0"):
+                found.append(int(folder.name))
+    return sorted(found)
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

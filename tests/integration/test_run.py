@@ -1,0 +1,244 @@
+"""`make run`: what it prints works when it is pasted, and what it cannot do it says in one line.
+
+The Makefile adds only the virtual environment to scripts/run.py.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from tests.integration.raw_http import (
+    MARK,
+    PATIENCE,
+    ask,
+    generation,
+    head,
+    is_refused,
+    marked_processes,
+    new_mark,
+    wait_until,
+)
+from tests.sdk.cases import pixels
+from tests.support.fake_minimax import scripted_server
+from tests.support.processes import HOST, ROOT, UPSTREAM_KEY, environment, free_port
+
+COMMAND = [sys.executable, "scripts/run.py"]
+NEEDS_CURL = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is missing: run scripts/install-test-tools")
+
+
+@dataclass
+class Run:
+    """A run that has printed its lines."""
+
+    url: str
+    mark: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def printed(self) -> str:
+        return self.log.read_text()
+
+    def lines_under(self, title: str) -> str:
+        """What is printed under a title, as somebody would copy it."""
+        found = re.search(rf"^{re.escape(title)}[^\n]*:\n(.+?)\n\n", self.printed, re.MULTILINE | re.DOTALL)
+        assert found is not None, self.printed
+        return found[1]
+
+    @property
+    def key(self) -> str:
+        found = re.search(r"Bearer ([^\s'\"]+)", self.printed)
+        assert found is not None
+        return found[1]
+
+
+def start(variables: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
+    with log.open("wb") as output:
+        return subprocess.Popen(
+            COMMAND,
+            cwd=ROOT,
+            env=environment(**variables),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+@contextmanager
+def running(folder: Path, **variables: str) -> Iterator[Run]:
+    mark, port = new_mark(), free_port()
+    log = folder / f"run-{port}.log"
+    process = start({"PORT": str(port), MARK: mark} | variables, log)
+    run = Run(f"http://{HOST}:{port}", mark, process, log)
+    try:
+        wait_until(lambda: "Ctrl-C stops it" in run.printed or process.poll() is not None, "lines to paste")
+        assert process.poll() is None, run.printed
+        yield run
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(PATIENCE)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """A run without any variable but its port."""
+    with running(tmp_path_factory.mktemp("run")) as started:
+        yield started
+
+
+def shell(lines: str) -> Any:
+    """What the lines, pasted into a shell in some other folder, print: JSON."""
+    # A proxy of the machine that runs the tests is not part of what is tested.
+    done = subprocess.run(
+        ["sh", "-c", lines], capture_output=True, cwd="/", env=environment(NO_PROXY="*", no_proxy="*"), timeout=PATIENCE
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    return json.loads(done.stdout)
+
+
+def picture_of(answer: Any) -> bytes:
+    [image] = answer["data"]
+    picture = requests.get(image["url"], timeout=10)
+    picture.raise_for_status()
+    assert picture.headers["Content-Type"] == "image/jpeg"
+    return picture.content
+
+
+@NEEDS_CURL
+def test_the_curl_line_for_text_gives_a_picture_of_its_size(run: Run) -> None:
+    assert pixels(picture_of(shell(run.lines_under("Text to image")))) == (1280, 720)
+
+
+@NEEDS_CURL
+def test_the_curl_line_for_a_picture_gives_a_picture(run: Run) -> None:
+    picture = picture_of(shell(run.lines_under("Image to image")))
+    assert pixels(picture) == (1024, 1024)
+
+
+def test_the_python_lines_print_the_url_of_a_picture(run: Run) -> None:
+    assert python_picture(run) == (1024, 1024)
+
+
+def python_picture(run: Run) -> tuple[int, int]:
+    lines = textwrap.dedent(run.lines_under("Python"))
+    assert len(lines.splitlines()) == 3
+    done = subprocess.run(
+        [sys.executable, "-c", lines],
+        capture_output=True,
+        cwd="/",
+        env=environment(NO_PROXY="*", no_proxy="*"),
+        timeout=PATIENCE,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return pixels(requests.get(done.stdout.strip(), timeout=10).content)
+
+
+def test_without_a_key_the_sandbox_draws_and_this_is_said(run: Run) -> None:
+    assert f"The gateway is ready at {run.url}; the built-in sandbox" in run.printed
+    assert "sandbox started" in run.printed
+
+
+def test_nobody_without_the_printed_key_draws(run: Run) -> None:
+    assert ask(run.url, head("GET", "/v1/models", key=run.key), "GET").status == 200
+    assert ask(run.url, head("GET", "/v1/models", key=run.key[:-1]), "GET").status == 401
+
+
+def test_generated_keys_are_of_one_run_only_and_ctrl_c_ends_it_all(run: Run, tmp_path: Path) -> None:
+    with running(tmp_path, AMUX_API_KEYS="", MINIMAX_API_KEY="") as other:
+        assert other.key != run.key
+        assert min(len(other.key), len(run.key)) > 40
+        assert len(marked_processes(other.mark)) > 4  # the runner, and both gunicorns with their workers
+        other.process.send_signal(signal.SIGINT)
+        assert other.process.wait(PATIENCE) == 0
+        wait_until(lambda: marked_processes(other.mark) == [], "no process left")
+        assert is_refused(other.url)
+    assert not is_refused(run.url)
+
+
+@NEEDS_CURL
+def test_chosen_keys_are_used_and_printed_so_that_a_shell_takes_them(tmp_path: Path) -> None:
+    """A key may be of any printable ASCII but the comma."""
+    key = """k-$HOME'"`\\!*;&|<>"""
+    with running(tmp_path, AMUX_API_KEYS=f"{key},second-key") as run:
+        assert ask(run.url, head("GET", "/v1/models", key="second-key"), "GET").status == 200
+        for title in ("Text to image", "Image to image"):
+            assert len(shell(run.lines_under(title))["data"]) == 1
+        assert python_picture(run) == (1024, 1024)
+
+
+def test_with_a_key_minimax_draws_and_no_sandbox_is_started(tmp_path: Path) -> None:
+    with (
+        scripted_server() as upstream,
+        running(tmp_path, MINIMAX_API_KEY=UPSTREAM_KEY, MINIMAX_BASE_URL=upstream.url) as run,
+    ):
+        assert "MiniMax itself, for money, draws" in run.printed
+        assert "sandbox" not in run.printed
+        assert UPSTREAM_KEY not in run.printed
+        data = generation("a").replace(b"caller-key-for-tests", run.key.encode())
+        assert ask(run.url, data).status == 200
+    [received] = upstream.received
+    assert received.headers["authorization"] == f"Bearer {UPSTREAM_KEY}"
+
+
+def test_a_proxy_of_the_environment_is_not_asked_for_loopback(tmp_path: Path) -> None:
+    with scripted_server() as proxy:
+        with running(tmp_path, http_proxy=proxy.url, HTTP_PROXY=proxy.url, no_proxy="", NO_PROXY="") as run:
+            assert ask(run.url, generation("a").replace(b"caller-key-for-tests", run.key.encode())).status == 200
+        assert proxy.connections == 0
+
+
+def refused(variables: dict[str, str], log: Path) -> str:
+    """What a run that cannot start prints."""
+    mark = new_mark()
+    process = start(variables | {MARK: mark}, log)
+    assert process.wait(PATIENCE) == 1
+    wait_until(lambda: marked_processes(mark) == [], "no process left")
+    return log.read_text()
+
+
+def test_a_port_in_use_is_one_clear_line(tmp_path: Path) -> None:
+    with socket.create_server((HOST, 0)) as taken:
+        port = taken.getsockname()[1]
+        printed = refused({"PORT": str(port)}, tmp_path / "log")
+    assert printed.count("\n") == 1
+    assert printed.startswith(f"Port {port} is in use")
+
+
+@pytest.mark.parametrize("port", ["", "0", "65536", "99999999999999999999", "-1", "http", " 8000", "８０００"])
+def test_what_is_no_port_is_one_clear_line(tmp_path: Path, port: str) -> None:
+    assert refused({"PORT": port}, tmp_path / "log") == "PORT must be a number from 1 to 65535.\n"
+
+
+def test_a_wrong_variable_ends_everything_and_is_named(tmp_path: Path) -> None:
+    printed = refused({"PORT": str(free_port()), "MINIMAX_TIMEOUT_SECONDS": "soon"}, tmp_path / "log")
+    assert "MINIMAX_TIMEOUT_SECONDS" in printed
+    assert "Traceback" not in printed
+    assert "Ctrl-C stops it" not in printed
+
+
+def test_too_old_a_python_is_one_clear_line(tmp_path: Path) -> None:
+    """And nothing is installed for its sake."""
+    done = subprocess.run(
+        [ROOT / "scripts" / "create-venv", "/bin/false"], cwd=tmp_path, capture_output=True, timeout=PATIENCE, text=True
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("Python 3.11 or newer is needed")
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []

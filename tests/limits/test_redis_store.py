@@ -1,0 +1,65 @@
+"""Several processes on one Redis: together never more than the limit, and a dead one's calls do not stay for ever."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+from redis import Redis
+
+from app.limits.redis_store import RedisStore
+from app.limits.store import LimitRequest
+from tests.limits.test_store import both
+from tests.support.processes import ROOT
+from tests.support.redis_server import RedisServer, needs_redis
+
+pytestmark = needs_redis
+
+
+@contextmanager
+def crowd(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A process that has said it is ready; killed at the end."""
+    command = [sys.executable, "-m", "tests.limits.concurrent_clients", *arguments]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_hundred_callers_in_four_processes_get_no_more_than_the_limit(shared_redis: RedisServer, key: str) -> None:
+    arguments = (shared_redis.url, key)
+    with crowd(*arguments) as a, crowd(*arguments) as b, crowd(*arguments) as c, crowd(*arguments) as d:
+        for process in (a, b, c, d):
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        answers = [int(process.stdout.readline()) for process in (a, b, c, d) if process.stdout is not None]
+    # 61 pictures by twos, before 40 in flight and 50 requests
+    assert sum(answers) == 30
+
+
+def test_a_dead_workers_call_is_in_flight_until_its_time_is_over(shared_redis: RedisServer, key: str) -> None:
+    with closing(RedisStore(shared_redis.url, 600, socket_seconds=30)) as counters:
+        with crowd("hold", shared_redis.url, f"{key}long", "600"), crowd("hold", shared_redis.url, key, "0.5"):
+            pass
+        assert counters.acquire(LimitRequest(f"{key}long", max_calls=1)).calls_full
+        give_up = time.monotonic() + 30
+        while not counters.acquire(LimitRequest(key, max_calls=1)).admitted:
+            assert time.monotonic() < give_up
+            time.sleep(0.05)
+
+
+def test_nothing_stays_in_redis(shared_redis: RedisServer, key: str) -> None:
+    """Every key has an end, also that of a caller who never comes again."""
+    with closing(RedisStore(shared_redis.url, 180.5, socket_seconds=30)) as counters:
+        assert counters.acquire(both(key, 5, 5, 2, 2)).admitted
+    with Redis.from_url(shared_redis.url, decode_responses=True) as redis:
+        lives = {name.removesuffix("/60/second"): redis.ttl(name) for name in redis.scan_iter(f"*{key}*")}
+    assert set(lives) == {f"amux:calls/{key}", f"amux:rates/{key}/requests/5", f"amux:rates/{key}/images/5"}
+    assert all(0 < life <= 182 for life in lives.values())

@@ -1,0 +1,168 @@
+"""The contract's table 4.1, typed out here once more: MiniMax says the code, we answer the row."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from app.minimax.error_codes import STATUS_CODES, WITHOUT_CODE
+from app.minimax.errors import MinimaxError
+from tests.conftest import MakeClient
+from tests.minimax.calls import ENDPOINTS, assert_refused, draw, envelope, retry_headers
+from tests.support.fake_minimax import ScriptedServer, answer, refusal
+
+
+@dataclass(frozen=True)
+class Row:
+    codes: tuple[int, ...]
+    status: int
+    retry: bool = False
+
+
+TABLE = (
+    Row((1002, 1039, 1041, 2045), 429, retry=True),
+    Row((1008, 1028, 1030), 429),
+    Row((2056,), 429),
+    Row((1004, 2049), 502),
+    Row((1026, 1027), 403),
+    Row((2061, 2038, 2042), 403),
+    Row((2013, 1042, 20132, 2037, 2039, 2048, 1043, 1044), 400),
+    Row((1000, 1013, 1024), 500),
+    Row((1001,), 503),
+    Row((1033,), 503, retry=True),
+)
+ROWS = [(code, row.status, row.retry) for row in TABLE for code in row.codes]
+UNKNOWN = (1, -1, 999, 1003, 4242, 999_999_999)
+OPERATORS = (1004, 2049)
+
+WORDS = {
+    "upstream_unreachable": (503, True),
+    "upstream_interrupted": (502, False),
+    "upstream_deadline": (502, False),
+    "upstream_invalid_answer": (502, False),
+    "upstream_rate_limited": (429, False),
+    "content_withheld": (403, False),
+    "answer_not_stored": (503, False),
+    "nothing_delivered": (502, False),
+}
+
+
+def test_the_table_is_the_contract_s() -> None:
+    ours = {code: (verdict.http_status, verdict.should_retry) for code, verdict in STATUS_CODES.items()}
+    assert ours == {code: (status, retry) for code, status, retry in ROWS}
+
+
+def test_what_has_no_code_is_the_contract_s() -> None:
+    assert {word: (verdict.http_status, verdict.should_retry) for word, verdict in WITHOUT_CODE.items()} == WORDS
+
+
+def test_a_wait_is_named_exactly_where_a_retry_is_free() -> None:
+    for verdict in (*STATUS_CODES.values(), *WITHOUT_CODE.values()):
+        assert (verdict.retry_after is not None) == verdict.should_retry
+        assert verdict.retry_after is None or 1 <= verdict.retry_after <= 60
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+@pytest.mark.parametrize(("code", "status", "retry"), ROWS)
+def test_minimax_says_the_code_and_we_answer_the_row(
+    make_client: MakeClient, upstream: ScriptedServer, endpoint: str, code: int, status: int, retry: bool
+) -> None:
+    upstream.script = answer(refusal(code, "a reason"), headers={"Trace-Id": "trace-1", "Retry-After": "17"})
+    response = draw(make_client(), endpoint)
+
+    reason = "" if code in OPERATORS else " (a reason)"
+    message = f"MiniMax refused with code {code}: {STATUS_CODES[code].meaning}{reason}."
+    assert (response.status_code, response.json) == (status, envelope(message, str(code)))
+    assert retry_headers(response) == (("true", "17") if retry else ("false", None))
+    assert response.headers["x-minimax-trace-id"] == "trace-1"
+    assert len(upstream.received) == 1
+
+
+@pytest.mark.parametrize("http_status", [400, 401, 403, 404, 422, 429, 500, 502, 503, 507])
+def test_a_code_beats_the_http_status_beside_it(
+    make_client: MakeClient, upstream: ScriptedServer, http_status: int
+) -> None:
+    client = make_client()
+    for code, status, retry in ((1002, 429, True), (1008, 429, False), (1004, 502, False), (1026, 403, False)):
+        upstream.script = answer(refusal(code), status=http_status)
+        assert_refused(draw(client), status, str(code), retry=retry)
+
+
+@pytest.mark.parametrize(("code", "status", "retry"), ROWS)
+def test_a_code_may_be_a_string(
+    make_client: MakeClient, upstream: ScriptedServer, code: int, status: int, retry: bool
+) -> None:
+    upstream.script = answer(refusal(str(code)))
+    assert_refused(draw(make_client()), status, str(code), retry=retry)
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+@pytest.mark.parametrize("code", UNKNOWN)
+def test_an_unknown_code_is_502(make_client: MakeClient, upstream: ScriptedServer, endpoint: str, code: int) -> None:
+    upstream.script = answer(refusal(code, "new words"), headers={"Retry-After": "1"})
+    message = assert_refused(draw(make_client(), endpoint), 502, str(code))
+    assert message == f"MiniMax refused with code {code}: unknown refusal (new words)."
+    assert len(upstream.received) == 1
+
+
+@pytest.mark.parametrize("code", OPERATORS)
+def test_a_refused_operators_key_is_logged_loudly_and_its_words_stay_here(
+    make_client: MakeClient, upstream: ScriptedServer, caplog: pytest.LogCaptureFixture, code: int
+) -> None:
+    upstream.script = answer(refusal(code, "key upst****ests is not valid"), headers={"Trace-Id": "trace-2"})
+    response = draw(make_client())
+    assert "****" not in assert_refused(response, 502, str(code))
+    (record,) = [record for record in caplog.records if record.levelno == logging.CRITICAL]
+    assert (record.__dict__["code"], record.__dict__["trace_id"]) == (str(code), "trace-2")
+
+
+def test_nothing_else_is_critical(
+    make_client: MakeClient, upstream: ScriptedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = make_client()
+    for code in set(STATUS_CODES) - set(OPERATORS) | set(UNKNOWN):
+        upstream.script = answer(refusal(code))
+        draw(client)
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+# What MiniMax sends as Retry-After, and what callers are told: always 1 to 60 seconds.
+WAITS: tuple[tuple[str | None, int], ...] = (
+    ("1", 1),
+    ("60", 60),
+    (" 30 ", 30),
+    ("007", 7),
+    ("0", 1),
+    ("61", 60),
+    ("86400", 60),
+    (None, 10),
+    ("", 10),
+    ("-5", 10),
+    ("1.5", 10),
+    ("soon", 10),
+    ("Wed, 21 Oct 2026 07:28:00 GMT", 10),
+    ("1, 2", 10),
+    ("9" * 5000, 10),
+    ("\xb2", 10),
+)
+
+
+@pytest.mark.parametrize(("sent", "told"), WAITS, ids=[repr(sent)[:20] for sent, _ in WAITS])
+def test_minimax_s_own_wait_is_honoured_within_a_minute(
+    make_client: MakeClient, upstream: ScriptedServer, sent: str | None, told: int
+) -> None:
+    headers: dict[str, str] = {} if sent is None else {"Retry-After": sent}
+    upstream.script = answer(refusal(1002), headers=headers)
+    response = draw(make_client())
+    assert_refused(response, 429, "1002", retry=True)
+    assert response.headers["Retry-After"] == str(told)
+
+
+@pytest.mark.parametrize("code", [*STATUS_CODES, *UNKNOWN, *WITHOUT_CODE])
+def test_no_refusal_is_a_success_or_the_callers_401(code: Any) -> None:
+    error = MinimaxError(code)
+    assert 400 <= error.http_status < 600
+    assert error.http_status != 401

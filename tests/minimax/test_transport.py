@@ -1,0 +1,547 @@
+"""The wire's failure alphabet on real sockets: whatever breaks, the paid POST went out at most once."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from app.minimax import client as minimax_client
+from app.minimax.client import MinimaxClient
+from app.minimax.errors import MinimaxError
+from tests.conftest import MakeClient
+from tests.minimax.calls import ENDPOINTS, MODEL, PROMPT, assert_refused, draw
+from tests.minimax.listeners import Connection, listening, refusing
+from tests.support.fake_minimax import (
+    Script,
+    ScriptedServer,
+    answer,
+    drip,
+    half,
+    http_bytes,
+    in_turn,
+    raw,
+    refusal,
+    reset,
+    success,
+)
+from tests.support.pictures import JPEG, data_url
+from tests.support.processes import UPSTREAM_KEY
+
+GOOD = json.dumps(success(1)).encode()
+DEADLINE = 1.0  # seconds; what drips below would go on for many times as long
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+def then_reset(data: bytes) -> Script:
+    def script(connection: socket.socket) -> None:
+        connection.sendall(data)
+        # A reset overtakes what is still unread: let the reader have it first.
+        time.sleep(0.05)
+        reset(connection)
+
+    return script
+
+
+def silent(connection: socket.socket) -> None:
+    """Nothing, until the other side hangs up."""
+    connection.recv(1)
+
+
+def endless(head: bytes, block: bytes, seconds_between: float = 0) -> Script:
+    """`block` over and over, while somebody reads; not quite for ever, so that a defect fails and does not hang."""
+
+    def script(connection: socket.socket) -> None:
+        connection.sendall(head)
+        give_up = time.monotonic() + 20
+        while time.monotonic() < give_up:
+            connection.sendall(block)
+            time.sleep(seconds_between)
+
+    return script
+
+
+# The request came whole, and then:
+
+INTERRUPTED: dict[str, Script] = {
+    "reset at once": reset,
+    "reset in the status line": then_reset(b"HTTP/1.1 2"),
+    "reset in the headers": then_reset(HEAD),
+    "reset after the headers": then_reset(HEAD + b"Content-Length: 100\r\n\r\n"),
+    "reset in the body": then_reset(http_bytes(GOOD[:-9], length=len(GOOD))),
+    "reset in a chunk": then_reset(CHUNKED + b"ff\r\n" + GOOD[:50]),
+    "closed without an answer": raw(b"", then_close=True),
+    "closed in the status line": raw(b"HTTP/1.1 2", then_close=True),
+    "closed after the headers": raw(HEAD + b"Content-Length: 100\r\n\r\n", then_close=True),
+    "half an answer": half(success(1)),
+    "half a refusal": half(refusal(1002)),
+    "all but one byte": raw(http_bytes(GOOD[:-1], length=len(GOOD)), then_close=True),
+    "half a chunk": raw(CHUNKED + b"ff\r\n" + GOOD[:50], then_close=True),
+    "no last chunk": raw(CHUNKED + f"{len(GOOD):x}\r\n".encode() + GOOD + b"\r\n", then_close=True),
+    "a chunk without a size": raw(CHUNKED + b"many\r\n" + GOOD, then_close=True),
+    "a negative chunk": raw(CHUNKED + b"-5\r\n" + GOOD, then_close=True),
+    "a chunk of all that comes": endless(CHUNKED + b"-1\r\n", b" " * 65536),
+    "a chunk's size that never ends": endless(CHUNKED, b"0" * 65536),
+    "no HTTP": raw(b"hello?\r\n\r\n", then_close=True),
+    "HTTP/2": raw(b"\x00\x00\x12\x04\x00\x00\x00\x00\x00", then_close=True),
+    "HTTP/0.9": raw(GOOD, then_close=True),
+    "a bad status": raw(b"HTTP/1.1 twohundred OK\r\n\r\n", then_close=True),
+    "status 0": raw(b"HTTP/1.1 000 Nothing\r\n\r\n", then_close=True),
+    "an unknown version": raw(b"HTTP/7.0 200 OK\r\n\r\n" + GOOD, then_close=True),
+    "a huge header": endless(HEAD + b"X: ", b"x" * 65536),
+    "a huge status line": endless(b"HTTP/1.1 200 ", b"x" * 65536),
+    "a thousand headers": raw(HEAD + b"X: y\r\n" * 1000 + b"\r\n", then_close=True),
+    "two lengths": raw(HEAD + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n" + GOOD, then_close=True),
+    "gzip that is none": answer(GOOD, headers={"Content-Encoding": "gzip"}),
+    "gzip a thousand times": answer(GOOD, headers={"Content-Encoding": "gzip, " * 1000 + "gzip"}),
+    "gzip cut short": raw(http_bytes(gzip.compress(GOOD)[:20], headers={"Content-Encoding": "gzip"}), then_close=True),
+}
+
+
+@pytest.mark.parametrize("script", INTERRUPTED.values(), ids=INTERRUPTED)
+def test_a_broken_answer_is_502_and_never_asked_for_again(
+    make_client: MakeClient, upstream: ScriptedServer, script: Script
+) -> None:
+    upstream.script = script
+    for calls, endpoint in enumerate(ENDPOINTS, 1):
+        response = draw(make_client(), endpoint)
+        # Cut-off gzip and cut-off headers can also be read as an answer that is not JSON; the row is the same.
+        code = response.json["error"]["code"] if response.json else None
+        assert code in ("upstream_interrupted", "upstream_invalid_answer")
+        assert_refused(response, 502, code)
+        assert len(upstream.received) == calls
+
+
+def test_a_call_that_may_have_been_charged_says_so(client: FlaskClient, upstream: ScriptedServer) -> None:
+    upstream.script = reset
+    assert "may have been drawn, and charged to the gateway" in assert_refused(
+        draw(client), 502, "upstream_interrupted"
+    )
+
+
+def test_the_trace_id_of_half_an_answer_is_kept(client: FlaskClient, upstream: ScriptedServer) -> None:
+    upstream.script = raw(http_bytes(GOOD[:9], length=len(GOOD), headers={"Trace-Id": "t-1"}), then_close=True)
+    response = draw(client)
+    assert_refused(response, 502, "upstream_interrupted")
+    assert response.headers["x-minimax-trace-id"] == "t-1"
+
+
+def test_the_call_after_a_broken_one_is_fine(client: FlaskClient, upstream: ScriptedServer) -> None:
+    for script in (half(success(1)), reset, raw(b"hello?\r\n\r\n", then_close=True)):
+        upstream.script = in_turn(script, answer(success(1)))
+        assert draw(client).status_code == 502
+        assert draw(client).status_code == 200
+    assert len(upstream.received) == 6
+
+
+# The deadline.
+
+OUTLIVING: dict[str, Script] = {
+    "silent": silent,
+    "silent after the headers": raw(HEAD + b"Content-Length: 9\r\n\r\n"),
+    "silent in the body": raw(http_bytes(GOOD[:-1], length=len(GOOD))),
+    "silent in a chunk": raw(CHUNKED + b"ff\r\n{"),
+    "dripping headers": drip(HEAD + b"X: " + b"x" * 5000, seconds_between=0.02),
+    "dripping body": drip(http_bytes(GOOD.ljust(5000)), seconds_between=0.02),
+    "dripping chunks": endless(CHUNKED, b"1\r\n \r\n", 0.02),
+    "endless 100": endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n", 0.02),
+    "endless 103": endless(b"", b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n", 0.02),
+    "endless trailers": endless(CHUNKED + b"0\r\n", b"X: y\r\n", 0.02),
+    "switching protocols": raw(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize("script", OUTLIVING.values(), ids=OUTLIVING)
+def test_no_answer_outlives_the_deadline(make_client: MakeClient, upstream: ScriptedServer, script: Script) -> None:
+    upstream.script = script
+    message = assert_refused(draw(make_client(minimax_timeout_seconds=DEADLINE)), 502, "upstream_deadline")
+    assert "may have been drawn, and charged to the gateway" in message
+    assert len(upstream.received) == 1
+
+
+def test_an_answer_within_the_deadline_may_be_slow(make_client: MakeClient, upstream: ScriptedServer) -> None:
+    upstream.script = drip(http_bytes(GOOD), seconds_between=0.001)
+    assert draw(make_client(minimax_timeout_seconds=60.0)).status_code == 200
+
+
+def test_each_call_has_a_deadline_of_its_own(make_client: MakeClient, upstream: ScriptedServer) -> None:
+    client = make_client(minimax_timeout_seconds=2.0)
+    upstream.script = answer(success(1), after=0.6)
+    assert [draw(client).status_code for _ in range(4)] == [200] * 4
+
+
+def test_a_reader_that_is_too_slow_for_the_request(make_client: MakeClient) -> None:
+    def read_slowly(connection: Connection) -> None:
+        while connection.read(4096):
+            time.sleep(0.02)
+
+    picture = data_url(JPEG.ljust(6 * 1024 * 1024, b"\0"))
+    reference = [{"type": "character", "image_file": picture}]
+    with listening(read_slowly, receive_buffer=4096) as listener:
+        client = make_client(minimax_base_url=listener.url(), minimax_timeout_seconds=DEADLINE)
+        assert_refused(draw(client, subject_reference=reference), 502, "upstream_deadline")
+        assert (listener.connections, len(listener.received) < len(picture)) == (1, True)
+
+
+# Too large.
+
+
+def test_the_bound_of_an_answer_is_128_mb() -> None:
+    assert minimax_client.MAX_ANSWER_BYTES == 128 * 1024 * 1024
+
+
+BOUND = 100_000
+TOO_LARGE: dict[str, Script] = {
+    "by its length": answer(GOOD.ljust(BOUND + 1)),
+    "without an end": endless(HEAD + b"\r\n", b" " * 65536),
+    "chunks without an end": endless(CHUNKED, b"10000\r\n" + b" " * 65536 + b"\r\n"),
+    "gzip that grows": answer(gzip.compress(b" " * 50_000_000), headers={"Content-Encoding": "gzip"}),
+    "gzip without an end": endless(HEAD + b"Content-Encoding: gzip\r\n\r\n", gzip.compress(b" " * 1_000_000)),
+    "a redirect without an end": endless(
+        b"HTTP/1.1 302 Found\r\nLocation: /\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"10000\r\n" + b" " * 65536 + b"\r\n",
+    ),
+    "an error without an end": endless(
+        b"HTTP/1.1 500 Broken\r\nTransfer-Encoding: chunked\r\n\r\n", b"10000\r\n" + b" " * 65536 + b"\r\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("script", TOO_LARGE.values(), ids=TOO_LARGE)
+def test_what_is_too_large_is_not_read_to_its_end(
+    make_client: MakeClient, upstream: ScriptedServer, monkeypatch: pytest.MonkeyPatch, script: Script
+) -> None:
+    monkeypatch.setattr(minimax_client, "MAX_ANSWER_BYTES", BOUND)
+    upstream.script = in_turn(script, answer(success(1)))
+    client = make_client(minimax_timeout_seconds=30.0)
+    message = assert_refused(draw(client), 502, "upstream_invalid_answer")
+    assert message == f"MiniMax's answer was not understood (longer than {BOUND} bytes)."
+    assert draw(client).status_code == 200
+    assert len(upstream.received) == 2
+
+
+def test_an_answer_of_just_the_bound_is_read(
+    client: FlaskClient, upstream: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(minimax_client, "MAX_ANSWER_BYTES", BOUND)
+    upstream.script = answer(GOOD.ljust(BOUND))
+    assert draw(client).status_code == 200
+
+
+# Unusual, and still an answer.
+
+READABLE: dict[str, Script] = {
+    "chunked": raw(CHUNKED + b"".join(b"1\r\n%c\r\n" % byte for byte in GOOD) + b"0\r\n\r\n"),
+    "gzip, unasked": answer(gzip.compress(GOOD), headers={"Content-Encoding": "gzip"}),
+    "100 before it": raw(b"HTTP/1.1 100 Continue\r\n\r\n" + http_bytes(GOOD)),
+    "hints before it": raw(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" * 3 + http_bytes(GOOD)),
+    "every interim status": raw(b"HTTP/1.1 100 C\r\n\r\nHTTP/1.1 102 P\r\n\r\nHTTP/1.1 199\r\n\r\n" + http_bytes(GOOD)),
+    "as text": answer(success(1), headers={"Content-Type": "text/plain; charset=utf-16; =;\"'"}),
+    "as UTF-16": answer(GOOD.decode().encode("utf-16")),
+    "with a byte order mark": answer(b"\xef\xbb\xbf" + GOOD),
+    "with odd headers": answer(success(1), headers={"X-\xe4": "\xff\xfe", "Set-Cookie": "=;;=", "Retry-After": "x"}),
+    "lines without CR": raw(HEAD.replace(b"\r", b"") + f"Content-Length: {len(GOOD)}\n\n".encode() + GOOD),
+}
+
+
+@pytest.mark.parametrize("script", READABLE.values(), ids=READABLE)
+def test_an_unusual_answer_is_read(client: FlaskClient, upstream: ScriptedServer, script: Script) -> None:
+    upstream.script = script
+    assert draw(client).status_code == 200
+    assert len(upstream.received) == 1
+
+
+@pytest.mark.parametrize("interim", [102, 103])
+def test_an_answer_after_hints_reaches_its_own_caller(
+    client: FlaskClient, upstream: ScriptedServer, interim: int
+) -> None:
+    """Else the next caller on the connection would be given these pictures."""
+    late = threading.Event()
+
+    def hint_first(connection: socket.socket) -> None:
+        connection.sendall(f"HTTP/1.1 {interim} Wait\r\nLink: </x>\r\n\r\n".encode())
+        late.wait(0.2)
+        connection.sendall(http_bytes(GOOD))
+
+    upstream.script = in_turn(hint_first, answer(refusal(1026)))
+    assert draw(client).status_code == 200
+    assert_refused(draw(client), 403, "1026")
+
+
+# Nothing was sent.
+
+
+@pytest.fixture
+def connects(monkeypatch: pytest.MonkeyPatch) -> list[Exception]:
+    """Counts the connects that failed; put exceptions into it beforehand to make the first connects fail with them."""
+    failing: list[Exception] = []
+    connect = socket.socket.connect
+
+    def counting(self: socket.socket, address: Any) -> None:
+        counting_calls.append(address)
+        if failing:
+            raise failing.pop(0)
+        connect(self, address)
+
+    counting_calls: list[Any] = []
+    monkeypatch.setattr(socket.socket, "connect", counting)
+    monkeypatch.setattr(socket.socket, "attempts", counting_calls, raising=False)
+    return failing
+
+
+def attempts() -> int:
+    return len(socket.socket.attempts)  # type: ignore[attr-defined]
+
+
+def assert_unreachable(client: FlaskClient, endpoint: str = "generations") -> None:
+    response = draw(client, endpoint)
+    message = assert_refused(response, 503, "upstream_unreachable", retry=True)
+    assert message == "MiniMax could not be reached; nothing was sent."
+    assert response.headers["Retry-After"] == "5"
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+def test_a_refused_connect_is_tried_three_times_and_free_to_retry(
+    make_client: MakeClient, connects: list[Exception], endpoint: str
+) -> None:
+    with refusing() as url:
+        assert_unreachable(make_client(minimax_base_url=url), endpoint)
+    assert attempts() == 3
+
+
+@pytest.mark.parametrize("failure", [TimeoutError(), OSError(101, "Network is unreachable"), ConnectionResetError()])
+def test_a_connect_that_fails_is_tried_three_times(
+    make_client: MakeClient, upstream: ScriptedServer, connects: list[Exception], failure: Exception
+) -> None:
+    connects += [failure] * 3
+    assert_unreachable(make_client())
+    assert (attempts(), upstream.received) == (3, [])
+
+
+def test_a_connect_that_fails_twice_sends_once(
+    make_client: MakeClient, upstream: ScriptedServer, connects: list[Exception]
+) -> None:
+    connects += [ConnectionRefusedError(), TimeoutError()]
+    assert draw(make_client()).status_code == 200
+    assert (attempts(), len(upstream.received)) == (3, 1)
+
+
+def test_an_unknown_host(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: Any, **__: Any) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    assert_unreachable(make_client(minimax_base_url="http://minimax.invalid"))
+
+
+def test_connects_end_at_the_deadline(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connect gets no more than what is left, and none begins when nothing is."""
+    granted = []
+
+    def hang(self: socket.socket, address: Any) -> None:
+        granted.append(self.gettimeout() or 1e9)
+        time.sleep(min(granted[-1], 10))
+        raise TimeoutError
+
+    client = make_client(minimax_timeout_seconds=DEADLINE)
+    monkeypatch.setattr(socket.socket, "connect", hang)
+    assert_unreachable(client)
+    assert len(granted) == 1
+    assert granted[0] <= DEADLINE
+
+
+def test_a_connect_gets_five_seconds_of_a_long_deadline(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    granted = []
+
+    def give_up(self: socket.socket, address: Any) -> None:
+        granted.append(self.gettimeout())
+        raise TimeoutError
+
+    client = make_client(minimax_timeout_seconds=180.0)
+    monkeypatch.setattr(socket.socket, "connect", give_up)
+    assert_unreachable(client)
+    assert granted == [5.0, 5.0, 5.0]
+
+
+@pytest.mark.parametrize("hang_up", [socket.socket.close, reset], ids=["closed", "reset"])
+def test_hanging_up_on_an_unread_request_counts_as_sent(
+    make_client: MakeClient, hang_up: Callable[[socket.socket], None]
+) -> None:
+    """The kernel took the request: nobody can say any more that MiniMax has not seen it."""
+
+    def wait_and_hang_up(connection: Connection) -> None:
+        connection.socket.recv(1, socket.MSG_PEEK)
+        hang_up(connection.socket)
+
+    with listening(wait_and_hang_up) as listener:
+        assert_refused(draw(make_client(minimax_base_url=listener.url())), 502, "upstream_interrupted")
+        assert listener.connections == 1
+
+
+# One connection after another.
+
+
+def test_connections_are_kept_alive(client: FlaskClient, upstream: ScriptedServer) -> None:
+    upstream.script = in_turn(answer(success(1)), answer(refusal(1002)), answer(b"", status=500), answer(success(1)))
+    assert [draw(client).status_code for _ in range(4)] == [200, 429, 502, 200]
+    assert (upstream.connections, len(upstream.received)) == (1, 4)
+
+
+def test_a_connection_that_upstream_closed_in_between_is_replaced(
+    client: FlaskClient, upstream: ScriptedServer
+) -> None:
+    closed = threading.Event()
+
+    def answer_and_close(connection: socket.socket) -> None:
+        connection.sendall(http_bytes(GOOD))
+        connection.shutdown(socket.SHUT_RDWR)
+        closed.set()
+
+    upstream.script = in_turn(answer_and_close, answer(success(1)))
+    assert draw(client).status_code == 200
+    assert closed.wait(10)
+    assert draw(client).status_code == 200
+    assert (upstream.connections, len(upstream.received)) == (2, 2)
+
+
+def test_a_connection_announced_as_closing_is_not_used_again(client: FlaskClient, upstream: ScriptedServer) -> None:
+    upstream.script = answer(success(1), headers={"Connection": "close"})
+    assert [draw(client).status_code for _ in range(3)] == [200, 200, 200]
+    assert (upstream.connections, len(upstream.received)) == (3, 3)
+
+
+def test_a_kept_connection_that_dies_under_a_request_is_not_tried_again(
+    client: FlaskClient, upstream: ScriptedServer
+) -> None:
+    """Upstream closes just when the second request arrives: it may have read it, so it is not sent again."""
+    upstream.script = in_turn(answer(success(1)), reset)
+    assert draw(client).status_code == 200
+    assert_refused(draw(client), 502, "upstream_interrupted")
+    assert (upstream.connections, len(upstream.received)) == (1, 2)
+
+
+def test_a_kept_connection_that_dies_unread_is_not_tried_again(make_client: MakeClient) -> None:
+    def one_answer(connection: Connection) -> None:
+        connection.read_request()
+        connection.socket.sendall(http_bytes(GOOD))
+        connection.socket.recv(1, socket.MSG_PEEK)
+        reset(connection.socket)
+
+    with listening(one_answer) as listener:
+        client = make_client(minimax_base_url=listener.url())
+        assert draw(client).status_code == 200
+        assert_refused(draw(client), 502, "upstream_interrupted")
+        assert (listener.connections, listener.received.count(b"POST /v1/image_generation")) == (1, 1)
+
+
+def test_each_thread_has_its_own_connection(upstream: ScriptedServer) -> None:
+    upstream.script = answer(success(1), after=0.2)
+    client = MinimaxClient(upstream.url, UPSTREAM_KEY, 30)
+    payload = {"model": "image-01", "prompt": PROMPT, "n": 1, "response_format": "url"}
+    threads = [threading.Thread(target=client.generate_images, args=(payload,)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (upstream.connections, len(upstream.received)) == (8, 8)
+
+
+# What must not be sent, followed or believed.
+
+
+def test_a_request_is_exactly_this(make_client: MakeClient, upstream: ScriptedServer) -> None:
+    assert draw(make_client(minimax_base_url=f"{upstream.url}/behind/a/proxy")).status_code == 200
+    (received,) = upstream.received
+    assert received.line == "POST /behind/a/proxy/v1/image_generation HTTP/1.1"
+    assert received.headers["authorization"] == f"Bearer {UPSTREAM_KEY}"
+    assert received.headers["content-type"] == "application/json"
+    assert received.headers["accept-encoding"] == "identity"
+    assert received.json == {"model": "image-01", "prompt": PROMPT, "n": 1, "response_format": "url"}
+    assert set(received.headers) <= {
+        *("host", "user-agent", "accept", "accept-encoding", "connection"),
+        *("content-type", "content-length", "authorization"),
+    }
+
+
+def test_nothing_of_the_callers_headers_goes_upstream(client: FlaskClient, upstream: ScriptedServer) -> None:
+    headers = {"Cookie": "a=b", "x-request-id": "mine-1", "OpenAI-Organization": "org", "X-Forwarded-For": "192.0.2.1"}
+    document = {"model": MODEL, "prompt": PROMPT}
+    assert client.post("/v1/images/generations", json=document, headers=headers).status_code == 200
+    (received,) = upstream.received
+    assert not {"cookie", "x-request-id", "openai-organization", "x-forwarded-for"} & set(received.headers)
+
+
+def test_cookies_are_not_sent_back(client: FlaskClient, upstream: ScriptedServer) -> None:
+    upstream.script = answer(success(1), headers={"Set-Cookie": "acw_tc=0a1b; path=/; HttpOnly; Max-Age=1800"})
+    assert [draw(client).status_code for _ in range(2)] == [200, 200]
+    assert ["cookie" in received.headers for received in upstream.received] == [False, False]
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_redirects_are_not_followed(client: FlaskClient, upstream: ScriptedServer, status: int) -> None:
+    upstream.script = in_turn(
+        answer(b"", status=status, headers={"Location": f"{upstream.url}/v1/image_generation"}), answer(success(1))
+    )
+    assert_refused(draw(client), 502, "upstream_invalid_answer")
+    assert len(upstream.received) == 1
+
+
+@pytest.mark.parametrize("status", [408, 413, 429, 500, 502, 503, 504])
+def test_no_status_makes_the_gateway_try_again(client: FlaskClient, upstream: ScriptedServer, status: int) -> None:
+    upstream.script = answer(b"", status=status, headers={"Retry-After": "1"})
+    assert_refused(
+        draw(client),
+        429 if status == 429 else 502,
+        "upstream_rate_limited" if status == 429 else "upstream_invalid_answer",
+    )
+    assert len(upstream.received) == 1
+
+
+def test_the_environment_neither_redirects_nor_signs_the_call(
+    make_client: MakeClient, upstream: ScriptedServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login someone password elses\ndefault login someone password elses\n")
+    netrc.chmod(0o600)
+    with refusing() as nowhere:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, nowhere)
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("NETRC", os.fspath(netrc))
+        assert draw(make_client()).status_code == 200
+    assert upstream.received[0].headers["authorization"] == f"Bearer {UPSTREAM_KEY}"
+
+
+def test_no_log_line_of_the_http_library_holds_a_secret(
+    make_client: MakeClient, upstream: ScriptedServer, connects: list[Exception], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    connects.append(ConnectionRefusedError())
+    for script in (answer(success(1)), half(success(1)), reset, answer(b"", status=302, headers={"Location": "/x"})):
+        upstream.script = script
+        draw(make_client(), "edits")
+    assert "image_generation" in caplog.text
+    for secret in (UPSTREAM_KEY, PROMPT, "base64,", "pictures.example"):
+        assert secret not in caplog.text
+
+
+def test_a_failure_keeps_its_cause_and_its_time(upstream: ScriptedServer) -> None:
+    upstream.script = half(success(1))
+    with pytest.raises(MinimaxError) as caught:
+        MinimaxClient(upstream.url, UPSTREAM_KEY, 30).generate_images({"prompt": PROMPT, "response_format": "url"})
+    assert caught.value.__cause__ is not None
+    assert caught.value.upstream_ms is not None

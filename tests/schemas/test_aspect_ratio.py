@@ -1,0 +1,49 @@
+"""Sizes and ratios, beyond the table that tests/contract/test_fields.py walks."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.sandbox.rules import PIXELS
+from app.schemas.aspect_ratio import ASPECT_RATIOS, SIZES, is_size, ratio_of_size
+
+SIDES = st.integers(1, 99_999)
+
+
+def test_the_eight_ratios_are_those_that_the_sandbox_draws() -> None:
+    assert set(ASPECT_RATIOS) == set(PIXELS)
+
+
+@given(width=SIDES, height=SIDES)
+def test_any_other_size_has_the_ratio_it_reduces_to_or_none(width: int, height: int) -> None:
+    size = f"{width}x{height}"
+    by_value = {Fraction(*map(int, ratio.split(":"))): ratio for ratio in ASPECT_RATIOS}
+    assert is_size(size)
+    assert ratio_of_size(size) == SIZES.get(size, by_value.get(Fraction(width, height)))
+
+
+@given(ratio=st.sampled_from(ASPECT_RATIOS), times=st.integers(1, 4000))
+def test_every_multiple_of_a_ratio_is_that_ratio(ratio: str, times: int) -> None:
+    width, height = (int(part) * times for part in ratio.split(":"))
+    size = f"{width}x{height}"
+    assert ratio_of_size(size) == SIZES.get(size, ratio)
+
+
+@given(st.text() | st.from_regex(r"\s*[-+0]?\d{0,7}\s?[xX×*:]\s?\d{0,7}\s*", fullmatch=True))
+def test_what_is_no_size_is_told_apart(text: str) -> None:
+    """A size is what comes back as it was when read as two numbers and written again."""
+    try:
+        width, height = (int(part) for part in text.split("x"))
+        well_written = text == f"{width}x{height}" and 0 < width <= 99_999 and 0 < height <= 99_999
+    except ValueError:
+        well_written = False
+    assert is_size(text) is well_written
+
+
+@pytest.mark.parametrize("size", ["100000x1", "1x100000", "9" * 100_000 + "x1"])
+def test_an_absurdly_long_number_is_no_size(size: str) -> None:
+    assert not is_size(size)

@@ -1,0 +1,234 @@
+"""Any JSON text, cut in any pieces, is read as `json.loads` reads it whole; only long plain strings go to the spool."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import event, example, given, settings, target
+from hypothesis import strategies as st
+
+from app.spooling import json_reader
+from app.spooling.json_reader import LARGE_BYTES, JsonReader
+from app.spooling.spool import Spool
+from app.spooling.spooled_text import SpooledText
+
+SMALL = 8  # bytes that are long, where hypothesis is to reach them
+PLAIN = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E, exclude_characters='"\\'), max_size=40)
+TRICKY = st.text(st.sampled_from('ab/"\\\b\n\t\x00\x7f\u2028é水🦦\ud800'), max_size=40)
+TEXTS = PLAIN | TRICKY | st.text(max_size=40)
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS
+DOCUMENTS = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@contextmanager
+def long_from(size: int) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_reader, "LARGE_BYTES", size)
+        yield
+
+
+@contextmanager
+def read(pieces: Iterable[bytes]) -> Iterator[Any]:
+    """The document, with its long texts as they are."""
+    spool = Spool()
+    try:
+        reader = JsonReader(spool)
+        for piece in pieces:
+            reader.feed(piece)
+        yield reader.read(json.loads)
+    finally:
+        spool.close()
+
+
+def cut(text: bytes, *places: int) -> list[bytes]:
+    edges = [0, *sorted({place % (len(text) + 1) for place in places}), len(text)]
+    return [text[a:b] for a, b in pairwise(edges)]
+
+
+def every(size: int, text: bytes) -> list[bytes]:
+    return cut(text, *range(0, len(text), size))
+
+
+def spelled(value: Any) -> Any:
+    """The document in ordinary strings."""
+    if isinstance(value, SpooledText):
+        assert len(value) == len(str(value))
+        return str(value)
+    if isinstance(value, list):
+        return [spelled(item) for item in value]
+    return {key: spelled(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+def long_texts(value: Any) -> list[SpooledText]:
+    if isinstance(value, SpooledText):
+        return [value]
+    members = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [text for member in members for text in long_texts(member)]
+
+
+@given(
+    document=DOCUMENTS,
+    places=st.lists(st.integers(0, 2000), max_size=12),
+    ascii_only=st.booleans(),
+    slashes=st.booleans(),
+    indent=st.sampled_from([None, 1]),
+)
+@example(document=["/" * 40], places=[3, 4, 20, 21, 22], ascii_only=True, slashes=True, indent=None)
+@settings(max_examples=400)
+def test_any_document_in_any_pieces_is_the_same(
+    document: Any, places: list[int], ascii_only: bool, slashes: bool, indent: int | None
+) -> None:
+    text = json.dumps(document, ensure_ascii=ascii_only, indent=indent)
+    if slashes:
+        text = text.replace("/", "\\/")
+    body = text.encode("utf-8", "surrogatepass")
+    # Half of a pair that is not escaped is no UTF-8, and has to be refused.
+    try:
+        expected = json.loads(body)
+    except UnicodeDecodeError:
+        with long_from(SMALL), pytest.raises(UnicodeDecodeError), read(cut(body, *places)):
+            pass
+        return
+    with long_from(SMALL), read(cut(body, *places)) as got:
+        found = long_texts(got)
+        event(f"{min(len(found), 3)} long texts")
+        target(float(len(found)))
+        assert spelled(got) == expected
+        assert all(str(text).isascii() and str(text).isprintable() and 2 * len(text) >= SMALL for text in found)
+
+
+@given(texts=st.lists(PLAIN.map(lambda text: text + "a" * SMALL), min_size=1, max_size=5))
+def test_every_long_plain_text_goes_to_the_spool_byte_by_byte(texts: list[str]) -> None:
+    with long_from(SMALL), read(every(1, json.dumps(texts).encode())) as got:
+        assert all(isinstance(text, SpooledText) for text in got)
+        assert spelled(got) == texts
+
+
+# What ends a string's time in the spool, or may look as if.
+CASES = {
+    "plain": "a" * 50,
+    "an escape at the end": "a" * 50 + '"',
+    "an escape at the start": '"' + "a" * 50,
+    "backslashes": "a" * 20 + "\\" * 21,
+    "a late umlaut": "a" * 40 + "ü" + "b" * 40,
+    "slashes": "a/" * 30,
+    "a control character": "a" * 30 + "\x1f" + "b" * 30,
+    "DEL, which JSON need not escape": "a" * 30 + "\x7f" + "b" * 30,
+    "what looks like JSON": "a" * 30 + '":{"b":[' + "c" * 30,
+}
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 11, 64, 1000])
+@pytest.mark.parametrize("slashes", [False, True])
+@pytest.mark.parametrize("name", CASES)
+def test_every_end_of_a_long_text_at_every_cut(name: str, slashes: bool, size: int) -> None:
+    document = {"a": CASES[name], CASES[name]: [CASES[name], "b", CASES[name]], "c": 1}
+    text = json.dumps(document)
+    body = (text.replace("/", "\\/") if slashes else text).encode()
+    with long_from(SMALL), read(every(size, body)) as got:
+        assert spelled(got) == document
+        if CASES[name].replace("/", "").isalpha() and CASES[name].isascii() and size <= SMALL:
+            assert len(long_texts(got)) == 3  # a key is not among them, but is right
+
+
+# None of these is JSON, and each would be another one if something were lost or added.
+BROKEN = [
+    b"",
+    b'"',
+    b"\\",
+    b'{"a": "' + b"a" * 100,
+    b'{"a": "' + b"a" * 100 + b"\\",
+    b'{"a": "' + b"a" * 100 + b'\\"',
+    b'{"a": "' + b"a" * 100 + b'\\"}',
+    b'{"a": "' + b"a" * 100 + b'"',
+    b'{"a": "' + b"a" * 100 + b'" "b"}',
+    b'["' + b"a" * 100 + b'\n"]',
+    b'["' + b"a" * 100 + b'\\x"]',
+    b'["' + b"a" * 100 + b'\\u12"]',
+    b'["' + b"a" * 100 + b'\\"]',
+    b'\\"["' + b"a" * 100 + b'"]',
+    b"'" + b"a" * 100 + b"'",
+    b'["' + b"a" * 100 + b'\xff"]',
+    b'["a"]' + b'"' + b"a" * 100 + b'"',
+]
+
+
+@pytest.mark.parametrize("body", BROKEN)
+def test_what_is_no_json_is_none_in_pieces_either(body: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 (JSONDecodeError, or UnicodeDecodeError)
+        json.loads(body)
+    for size in (1, 7, 1000):
+        with long_from(SMALL), pytest.raises(ValueError), read(every(size, body)):  # noqa: PT011
+            pass
+
+
+@given(
+    st.binary(max_size=40) | st.text(st.sampled_from('"\\/ab,:[]{}1'), max_size=40).map(str.encode), st.integers(1, 9)
+)
+@settings(max_examples=300)
+def test_any_bytes_are_json_in_pieces_exactly_if_they_are_whole(body: bytes, size: int) -> None:
+    try:
+        expected = json.loads(body)
+    except ValueError:
+        event("no JSON")
+        with long_from(SMALL), pytest.raises(ValueError), read(every(size, body)):  # noqa: PT011
+            pass
+        return
+    event("JSON")
+    with long_from(SMALL), read(every(size, body)) as got:
+        assert spelled(got) == expected
+
+
+@pytest.mark.parametrize("around", [-2, -1, 0, 1, 2])
+@pytest.mark.parametrize("chunk", [LARGE_BYTES, LARGE_BYTES - 1, 3 * LARGE_BYTES, 1000])
+def test_the_real_bound(around: int, chunk: int) -> None:
+    """Several pictures of about the bound, and one that has to come back from the spool at its very end."""
+    text = "ab/+" * ((LARGE_BYTES + 4) // 4)
+    text = text[: LARGE_BYTES + around]
+    document = {"data": {"image_base64": [text, "short", text * 3, text * 2 + "ü", text]}, "id": text + "\n"}
+    with read(every(chunk, json.dumps(document).encode())) as got:
+        assert spelled(got) == document
+        assert len(long_texts(got)) >= 1
+
+
+def test_the_rest_alone_is_held() -> None:
+    """A document of 30 MB leaves some hundred bytes to be parsed."""
+    document = {"data": {"image_base64": ["ab/+" * 1024 * 1024] * 8}}
+    held: list[int] = []
+
+    def parse(body: bytes) -> Any:
+        held.append(len(body))
+        return json.loads(body)
+
+    spool = Spool()
+    reader = JsonReader(spool)
+    for piece in every(65536, json.dumps(document).encode()):
+        reader.feed(piece)
+    got = reader.read(parse)
+    assert held[0] < 1000
+    assert [len(text) for text in got["data"]["image_base64"]] == [4 * 1024 * 1024] * 8
+    spool.close()
+
+
+def test_a_text_cannot_pass_for_a_place_in_the_spool() -> None:
+    """Markers are new each time: who knows one of another document knows nothing."""
+    with long_from(SMALL):
+        spool = Spool()
+        reader = JsonReader(spool)
+        for piece in every(1, json.dumps(["a" * 40, f"{'0' * 32}-0", "-0"]).encode()):
+            reader.feed(piece)
+        raw: list[bytes] = []
+        reader.read(lambda body: raw.append(body) or json.loads(body))  # type: ignore[func-returns-value]
+        [marker, *_] = json.loads(raw[0])
+        spool.close()
+        with read(every(1, json.dumps(["b" * 40, marker]).encode())) as got:
+            assert spelled(got) == ["b" * 40, marker]

@@ -1,0 +1,210 @@
+"""What each outcome of a call costs, told in its headers; and that no trouble of ours costs a caller its pictures."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from app.accounts.api_key import Caller
+from app.accounts.receipt import Receipt
+from app.errors import DatabaseUnavailable, InsufficientBalance
+from app.minimax.error_codes import STATUS_CODES, UNKNOWN_CODE, WITHOUT_CODE, ErrorMapping
+from app.minimax.errors import MinimaxError
+from app.model_catalog import IMAGE_01
+from app.services.image_request import ImageRequest, ImageResult
+from app.storage.database import CommitOutcomeUnknown
+from app.storage.ledger import Ledger
+from app.storage.reservations import Settlement
+from app.storage.storage import Storage
+from app.storage.tables import LedgerEntry
+from tests.storage.conftest import PRICE
+
+VERDICTS: dict[int | str, ErrorMapping] = dict([*STATUS_CODES.items(), *WITHOUT_CODE.items(), (424242, UNKNOWN_CODE)])
+
+
+def three_pictures() -> ImageRequest:
+    return ImageRequest(IMAGE_01, "a prompt", 3, "url")
+
+
+def answer(pictures: int) -> ImageResult:
+    return ImageResult(("http://pictures.example/1.jpeg",) * pictures, None, "trace", 5)
+
+
+def refusal(code: int | str) -> MinimaxError:
+    error = MinimaxError(code)
+    error.trace_id = "trace"
+    return error
+
+
+def new_caller(storage: Storage, balance: int | None = 1000) -> Caller:
+    return storage.authenticator.authenticate(storage.keys.create("key", balance=balance))
+
+
+def call(storage: Storage, caller: Caller, outcome: ImageResult | Exception | None) -> Receipt:
+    """One call to MiniMax that ends so."""
+    receipt = Receipt()
+    with storage.billing.reserve(caller, IMAGE_01, 3, "a-request", receipt) as charge:
+        if isinstance(outcome, Exception):
+            raise outcome
+        if outcome is not None:
+            charge.settle(len(outcome.images), outcome.trace_id)
+    return receipt
+
+
+def refused(storage: Storage, caller: Caller, error: Exception) -> Receipt:
+    receipt = Receipt()
+    with (
+        pytest.raises(type(error)) as caught,
+        storage.billing.reserve(caller, IMAGE_01, 3, "a-request", receipt),
+    ):
+        raise error
+    assert caught.value is error
+    return receipt
+
+
+def last_entry(storage: Storage) -> LedgerEntry:
+    with storage.database.transaction(reads=True) as session:
+        return session.scalars(select(LedgerEntry).order_by(LedgerEntry.id.desc())).all()[0]
+
+
+@pytest.mark.parametrize("delivered", [1, 2, 3])
+def test_delivered_pictures_are_paid_for_and_no_others(storage: Storage, delivered: int) -> None:
+    receipt = call(storage, new_caller(storage), answer(delivered))
+    assert receipt.headers() == {
+        "x-amux-charged": str(delivered * PRICE),
+        "x-amux-balance": str(1000 - delivered * PRICE),
+    }
+    entry = last_entry(storage)
+    assert (entry.kind, entry.charged, entry.trace_id) == ("settle", delivered * PRICE, "trace")
+
+
+def test_more_pictures_than_asked_for_cost_no_more(storage: Storage) -> None:
+    assert call(storage, new_caller(storage), answer(9)).charged == 3 * PRICE
+
+
+def test_who_is_not_limited_is_told_the_cost_alone(storage: Storage) -> None:
+    receipt = call(storage, new_caller(storage, None), answer(2))
+    assert receipt.headers() == {"x-amux-charged": "200"}
+
+
+@pytest.mark.parametrize("code", VERDICTS, ids=str)
+def test_no_refusal_of_minimax_costs_anything(storage: Storage, code: int | str) -> None:
+    """But where a picture may be on MiniMax's bill, the ledger says so, with MiniMax's own id."""
+    receipt = refused(storage, new_caller(storage), refusal(code))
+    assert receipt.headers() == {"x-amux-charged": "0", "x-amux-balance": "1000"}
+    entry = last_entry(storage)
+    expected = "unknown" if VERDICTS[code].outcome_unknown else "release"
+    assert (entry.kind, entry.amount, entry.charged, entry.trace_id) == (expected, 300, 0, "trace")
+    assert storage.ledger.check() == []
+
+
+def test_what_may_have_been_drawn_is_what_broke_after_it_was_sent() -> None:
+    assert {code for code, verdict in VERDICTS.items() if verdict.outcome_unknown} == {
+        "upstream_interrupted",
+        "upstream_deadline",
+        "upstream_invalid_answer",
+        "answer_not_stored",
+    }
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a bug"), DatabaseUnavailable(), KeyboardInterrupt()], ids=repr)
+def test_whatever_else_breaks_is_unknown_and_costs_nothing(storage: Storage, error: Exception) -> None:
+    assert refused(storage, new_caller(storage), error).charged == 0
+    assert last_entry(storage).kind == "unknown"
+
+
+def test_leaving_without_a_word_costs_nothing(storage: Storage) -> None:
+    assert call(storage, new_caller(storage), None).headers() == {"x-amux-charged": "0", "x-amux-balance": "1000"}
+
+
+def test_who_cannot_pay_is_told_what_there_is(storage: Storage) -> None:
+    receipt, sent = Receipt(), []
+    with (
+        pytest.raises(InsufficientBalance) as caught,
+        storage.billing.reserve(new_caller(storage, 299), IMAGE_01, 3, "a-request", receipt),
+    ):
+        sent.append(1)
+    assert not sent
+    assert (caught.value.http_status, caught.value.should_retry) == (429, False)
+    assert "299" in caught.value.message
+    assert "300" in caught.value.message
+    assert receipt.headers() == {"x-amux-charged": "0", "x-amux-balance": "299"}
+
+
+def test_a_key_that_is_not_stored_has_no_account(storage: Storage) -> None:
+    with pytest.raises(ValueError, match="account"):
+        call(storage, Caller("static"), None)
+
+
+# The database is gone: what it would have said is what these tests say in its place.
+
+
+def failing(error: Exception, act: Callable[..., Any] | None = None) -> Callable[..., Any]:
+    """Does `act` all the same, where there is one."""
+
+    def fail(*arguments: Any, **named: Any) -> None:
+        if act is not None:
+            act(*arguments, **named)
+        raise error
+
+    return fail
+
+
+def test_gone_before_the_call_sends_nothing(storage: Storage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    caller, receipt, sent = new_caller(storage), Receipt(), []
+    monkeypatch.setattr(Ledger, "reserve", failing(DatabaseUnavailable()))
+    with pytest.raises(DatabaseUnavailable), storage.billing.reserve(caller, IMAGE_01, 3, "a-request", receipt):
+        sent.append(1)
+    assert not sent
+    assert not (tmp_path / "journal").exists()
+
+
+@pytest.mark.parametrize("was_done", [True, False])
+def test_gone_as_it_reserves_leaves_nothing_reserved(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, was_done: bool
+) -> None:
+    """A connection that breaks at the commit does not say whether it was done."""
+    caller = new_caller(storage)
+    reserve = storage.ledger.reserve if was_done else None
+    monkeypatch.setattr(storage.ledger, "reserve", failing(CommitOutcomeUnknown(), reserve))
+    with pytest.raises(DatabaseUnavailable), storage.billing.reserve(caller, IMAGE_01, 3, "a-request", Receipt()):
+        pass
+    assert len(storage.ledger.open_owners()) == was_done
+    assert storage.run_maintenance().applied == 1
+    assert storage.ledger.open_owners() == []
+    assert storage.keys.get("key").balance == 1000
+
+
+@pytest.mark.parametrize("was_done", [True, False])
+@pytest.mark.parametrize("error", [DatabaseUnavailable(), CommitOutcomeUnknown(), RuntimeError("a bug")], ids=repr)
+def test_gone_after_the_call_is_settled_later_and_once(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, was_done: bool, error: Exception
+) -> None:
+    caller = new_caller(storage)
+    with monkeypatch.context() as gone:
+        done = storage.ledger.close_reservation if was_done else None
+        gone.setattr(storage.ledger, "close_reservation", failing(error, done))
+        receipt = call(storage, caller, answer(9))
+    assert receipt.headers() == {"x-amux-charged": "300"}
+    assert storage.keys.get("key").balance == 700
+    assert storage.run_maintenance().applied == 1
+    assert storage.keys.get("key").balance == 700
+    assert last_entry(storage).kind == "settle"
+    assert storage.ledger.close_reservation(Settlement(last_entry(storage).reservation_id or "", "settle", 3)) is None
+    assert storage.ledger.check() == []
+
+
+def test_a_journal_that_cannot_be_written_costs_no_pictures(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caller = new_caller(storage)
+    (tmp_path / "journal").write_text("a file where a folder should be")
+    monkeypatch.setattr(storage.ledger, "close_reservation", failing(DatabaseUnavailable()))
+    assert call(storage, caller, answer(3)).charged == 300
+    [record] = [record for record in caplog.records if record.levelno == logging.CRITICAL]
+    assert "Settlement lost" in record.message

@@ -1,0 +1,294 @@
+"""The operator's switches: each good value, each bad one, all faults in one message, and no secret in any."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from app.model_catalog import IMAGE_01, IMAGE_01_LIVE
+from app.settings import ConfigError, Settings
+from tests.support.processes import ROOT, environment
+
+VARIABLES = (
+    *("MINIMAX_API_KEY", "MINIMAX_BASE_URL", "MINIMAX_TIMEOUT_SECONDS"),
+    *("AMUX_API_KEYS", "AMUX_ENABLED_MODELS", "AMUX_MODEL_ALIASES", "AMUX_FORWARD_DIMENSIONS"),
+    *("AMUX_DEFAULT_RESPONSE_FORMAT", "AMUX_MAX_CALLS", "AMUX_TRANSFER_SECONDS", "AMUX_SPOOL_FOLDER"),
+    *("DATABASE_URL", "REDIS_URL", "AMUX_PRICES", "AMUX_JOURNAL_FOLDER", "AMUX_USAGE_DAYS"),
+    *("HOST", "PORT", "WEB_CONCURRENCY", "LOG_LEVEL"),
+)
+LEAST = {"AMUX_API_KEYS": "caller-secret", "MINIMAX_API_KEY": "upstream-secret"}
+
+
+@pytest.fixture(autouse=True)
+def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+
+
+def settings(monkeypatch: pytest.MonkeyPatch, **variables: str) -> Settings:
+    for name, value in (LEAST | variables).items():
+        monkeypatch.setenv(name, value)
+    return Settings.from_env()
+
+
+def test_the_defaults_are_the_contract_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings(monkeypatch) == Settings(
+        api_keys=("caller-secret",),
+        minimax_api_key="upstream-secret",
+        minimax_base_url="https://api.minimax.io",
+        minimax_timeout_seconds=180.0,
+        enabled_models=(IMAGE_01,),
+        model_aliases={},
+        forward_dimensions=False,
+        default_response_format="url",
+        max_calls=1024,
+        transfer_seconds=120.0,
+        spool_folder=None,
+        database_url=None,
+        redis_url=None,
+        prices={},
+        journal_folder="journal",
+        usage_days=90,
+        host="127.0.0.1",
+        port=8000,
+        web_concurrency=2,
+        log_level="INFO",
+    )
+
+
+BOTH = (IMAGE_01, IMAGE_01_LIVE)
+GOOD: list[tuple[str, str, str, Any]] = [
+    ("AMUX_API_KEYS", "a,b,sk-!~", "api_keys", ("a", "b", "sk-!~")),
+    ("MINIMAX_API_KEY", "eyJ.e30.x-_=", "minimax_api_key", "eyJ.e30.x-_="),
+    ("MINIMAX_BASE_URL", "https://api.minimaxi.com", "minimax_base_url", "https://api.minimaxi.com"),
+    ("MINIMAX_BASE_URL", "https://api.minimaxi.com/", "minimax_base_url", "https://api.minimaxi.com"),
+    ("MINIMAX_BASE_URL", "http://127.0.0.1:9000/behind/", "minimax_base_url", "http://127.0.0.1:9000/behind"),
+    ("MINIMAX_BASE_URL", "http://[::1]:9000", "minimax_base_url", "http://[::1]:9000"),
+    ("MINIMAX_TIMEOUT_SECONDS", "1", "minimax_timeout_seconds", 1.0),
+    ("MINIMAX_TIMEOUT_SECONDS", "0.5e2", "minimax_timeout_seconds", 50.0),
+    ("MINIMAX_TIMEOUT_SECONDS", "3600", "minimax_timeout_seconds", 3600.0),
+    ("AMUX_ENABLED_MODELS", "MiniMax-Image-01,MiniMax-Image-01-live", "enabled_models", BOTH),
+    ("AMUX_ENABLED_MODELS", " image-01 , IMAGE-01-LIVE,image-01", "enabled_models", BOTH),
+    ("AMUX_ENABLED_MODELS", "image-01-live", "enabled_models", (IMAGE_01_LIVE,)),
+    ("AMUX_MODEL_ALIASES", "", "model_aliases", {}),
+    (
+        "AMUX_MODEL_ALIASES",
+        "GPT-Image-1=MiniMax-Image-01, dall-e-3 = image-01-live,",
+        "model_aliases",
+        {"gpt-image-1": IMAGE_01, "dall-e-3": IMAGE_01_LIVE},
+    ),
+    *[("AMUX_FORWARD_DIMENSIONS", text, "forward_dimensions", True) for text in ("true", "True", "1", "yes", "on")],
+    *[("AMUX_FORWARD_DIMENSIONS", text, "forward_dimensions", False) for text in ("false", "FALSE", "0", "no", "off")],
+    ("AMUX_DEFAULT_RESPONSE_FORMAT", "b64_json", "default_response_format", "b64_json"),
+    ("AMUX_MAX_CALLS", "1", "max_calls", 1),
+    ("AMUX_TRANSFER_SECONDS", "1", "transfer_seconds", 1.0),
+    ("AMUX_TRANSFER_SECONDS", "2.5", "transfer_seconds", 2.5),
+    ("AMUX_TRANSFER_SECONDS", "3600", "transfer_seconds", 3600.0),
+    ("AMUX_SPOOL_FOLDER", "", "spool_folder", None),
+    ("AMUX_SPOOL_FOLDER", "/tmp", "spool_folder", "/tmp"),
+    ("REDIS_URL", "redis://:password@localhost:6379/0", "redis_url", "redis://:password@localhost:6379/0"),
+    ("AMUX_PRICES", "image-01=3500", "prices", {"MiniMax-Image-01": 3500}),
+    ("AMUX_PRICES", "image-01=0, image-01-live = 7,", "prices", {"MiniMax-Image-01": 0, "MiniMax-Image-01-live": 7}),
+    ("AMUX_JOURNAL_FOLDER", "/var/lib/amux/journal", "journal_folder", "/var/lib/amux/journal"),
+    ("AMUX_USAGE_DAYS", "1", "usage_days", 1),
+    ("HOST", "::1", "host", "::1"),
+    ("PORT", "1", "port", 1),
+    ("PORT", "65535", "port", 65535),
+    ("WEB_CONCURRENCY", "1", "web_concurrency", 1),
+    *[("LOG_LEVEL", level, "log_level", level) for level in ("DEBUG", "INFO", "WARNING", "ERROR")],
+]
+
+
+@pytest.mark.parametrize(("variable", "value", "field", "read"), GOOD, ids=[f"{g[0]}={g[1]}" for g in GOOD])
+def test_a_good_value_is_read(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, field: str, read: object
+) -> None:
+    assert getattr(settings(monkeypatch, **{variable: value}), field) == read
+
+
+def test_a_port_given_by_a_platform_is_open_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings(monkeypatch, PORT="80").host == "0.0.0.0"
+    assert settings(monkeypatch, PORT="80", HOST="127.0.0.1").host == "127.0.0.1"
+
+
+KEYS = [
+    "",
+    " ",
+    "a b",
+    " secretly",
+    "secretly ",
+    "a\tb",
+    "a\nb",
+    "a\x7fb",
+    "schl\xfcssel",
+    "密钥",
+    "a\u200bb",
+    "a\udcff",
+]
+BAD: dict[str, list[str]] = {
+    "AMUX_API_KEYS": [*KEYS, ",", "secretly,", ",secretly", "secretly,,b", "secretly, b"],
+    "MINIMAX_API_KEY": KEYS,
+    "MINIMAX_BASE_URL": [
+        "https://api.minimax.io/v1",
+        *(
+            "",
+            " ",
+            "api.minimax.io",
+            "//api.minimax.io",
+            "ftp://api.minimax.io",
+            "https://",
+            "https:///v1",
+            "https:api",
+        ),
+        *("https://user:secretly@api.minimax.io", "https://secretly@api.minimax.io", "https://@api.minimax.io"),
+        *("https://api.minimax.io?key=secretly", "https://api.minimax.io#secretly", "https://api.minimax.io/a b"),
+        *("https://api.minimax.io:port", "https://api.minimax.io:0", "https://api.minimax.io:65536", "https://[::1"),
+        *("https://api.minimax.io\n", "https://mini\xadmax.io", "https://api..minimax.io", "https://" + "a" * 64),
+    ],
+    "MINIMAX_TIMEOUT_SECONDS": [
+        "",
+        " ",
+        "0",
+        "-1",
+        "0.5",
+        "3601",
+        "nan",
+        "inf",
+        "-inf",
+        "1e999",
+        "soon",
+        "180s",
+        "1,5",
+    ],
+    "AMUX_ENABLED_MODELS": ["", ",", "image-01,", "dall-e-3", "MiniMax-Image-01;image-01-live", "secretly"],
+    "AMUX_MODEL_ALIASES": [
+        "gpt-image-1",
+        "=image-01",
+        " =image-01",
+        "a=",
+        "a=secretly",
+        "a=image-01,b",
+        "image-01=image-01",
+    ],
+    "AMUX_FORWARD_DIMENSIONS": ["", "maybe", "2", "secretly"],
+    "AMUX_DEFAULT_RESPONSE_FORMAT": ["", "base64", "URL", "png", "secretly"],
+    "AMUX_MAX_CALLS": ["", "0", "-1", "1.5", "10001", "many", "9" * 5000],
+    "AMUX_TRANSFER_SECONDS": ["", "0", "-1", "0.5", "3601", "nan", "inf", "soon"],
+    "AMUX_SPOOL_FOLDER": [" ", "/nowhere/secretly", __file__],
+    "DATABASE_URL": [
+        "mysql://u:secretly@h/d",
+        "secretly",
+        "sqlite",
+        "postgresql+asyncpg://u:secretly@h/d",
+        "postgresql://u:secretly@h:port/d",
+    ],
+    "REDIS_URL": ["http://:secretly@h", "secretly", "redis://:secretly@h:port", "redis://h/0?db=secretly"],
+    "AMUX_PRICES": ["image-01", "image-01=", "image-01=1.5", "image-01=-1", "image-01=٣", "dall-e-3=1", "image-01=1e3"],
+    "AMUX_JOURNAL_FOLDER": [""],
+    "AMUX_USAGE_DAYS": ["", "0", "1.5", "36501", "week"],
+    "HOST": [""],
+    "PORT": ["", "0", "-1", "65536", "80.5", "http", "secretly"],
+    "WEB_CONCURRENCY": ["", "0", "257", "1.5", "two"],
+    "LOG_LEVEL": ["", "info", "TRACE", "10", "secretly"],
+}
+FAULTS = [(name, value) for name, values in BAD.items() for value in values]
+
+
+@pytest.mark.parametrize(("variable", "value"), FAULTS, ids=[f"{name}={value!r}"[:50] for name, value in FAULTS])
+def test_a_bad_value_stops_the_start_and_is_not_printed(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        settings(monkeypatch, **{variable: value})
+    opening, *lines = str(caught.value).splitlines()
+    assert opening == "The gateway cannot start. These environment variables are missing or wrong:"
+    (line,) = lines
+    name, _, expectation = line.partition(": ")
+    assert name == f"  {variable}"
+    assert len(expectation) > 10
+    assert "secret" not in line
+
+
+STORED = {"DATABASE_URL": "sqlite:////tmp/secret.db", "AMUX_PRICES": "image-01=3500", "MINIMAX_API_KEY": "k"}
+
+
+def test_with_a_database_the_keys_are_in_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in STORED.items():
+        monkeypatch.setenv(name, value)
+    read = Settings.from_env()
+    assert (read.api_keys, read.database_url) == ((), STORED["DATABASE_URL"])
+    assert read.prices == {"MiniMax-Image-01": 3500}
+    assert "secret" not in repr(read)
+
+
+@pytest.mark.parametrize(
+    ("variables", "fault"),
+    [
+        ({"AMUX_API_KEYS": "secretly"}, "AMUX_API_KEYS"),
+        ({"AMUX_PRICES": ""}, "AMUX_PRICES"),
+        ({"AMUX_ENABLED_MODELS": "image-01,image-01-live"}, "AMUX_PRICES"),
+    ],
+)
+def test_with_a_database_some_variables_hang_together(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], fault: str
+) -> None:
+    for name, value in (STORED | variables).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=f"(?m)^  {fault}: Expected .+$") as caught:
+        Settings.from_env()
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", LEAST)
+def test_a_key_is_required(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    for other, value in LEAST.items():
+        if other != name:
+            monkeypatch.setenv(other, value)
+    with pytest.raises(ConfigError, match=f"(?m)^  {name}: .+$"):
+        Settings.from_env()
+
+
+def test_all_faults_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError) as caught:
+        settings(monkeypatch, **{name: values[0] for name, values in BAD.items()})
+    named = [line.partition(":")[0].strip() for line in str(caught.value).splitlines()[1:]]
+    assert named == sorted(VARIABLES)
+
+
+def test_every_variable_has_bad_values_here() -> None:
+    assert set(BAD) == set(VARIABLES)
+    assert len(dataclasses.fields(Settings)) == len(VARIABLES)
+
+
+def test_settings_are_frozen_and_show_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = settings(monkeypatch)
+    assert "secret" not in repr(read)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        read.port = 1  # type: ignore[misc]
+
+
+def start(code: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment(**variables), capture_output=True, text=True, timeout=60
+    )
+
+
+@pytest.mark.parametrize("code", ["import wsgi", "from app import create_app; create_app()"])
+def test_a_wrong_configuration_ends_the_process_with_one_message(code: str) -> None:
+    ended = start(code, AMUX_API_KEYS="secretly, wrong", LOG_LEVEL="loud", WEB_CONCURRENCY="0")
+    assert ended.returncode == 1
+    assert ended.stdout == ""
+    opening, *lines = ended.stderr.splitlines()
+    assert opening.startswith("The gateway cannot start.")
+    named = [line.partition(":")[0] for line in lines]
+    assert named == ["  AMUX_API_KEYS", "  LOG_LEVEL", "  MINIMAX_API_KEY", "  WEB_CONCURRENCY"]
+    assert "secretly" not in ended.stderr
+
+
+def test_a_right_configuration_starts_in_silence() -> None:
+    ended = start("import wsgi", **LEAST)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
