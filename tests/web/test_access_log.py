@@ -347,7 +347,7 @@ def test_no_secret_is_in_the_log_at_any_level(tmp_path: Path) -> None:
     bugs = [line["exc_info"] for line in json_lines(gateway.log) if line["message"] == "bug"]
     assert len(bugs) == 2
     assert all("builtins.RuntimeError" in bug and "builtins.ValueError" in bug for bug in bugs)
-    assert all("buggy.py" in bug for bug in bugs)
+    assert all("broken_app.py" in bug for bug in bugs)
 
 
 def request_log(gateway: Served) -> list[dict[str, Any]]:
