@@ -1,0 +1,235 @@
+"""docs/api.md: its curl lines run, and its tables have the same rows as the code, in both directions."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.exceptions import RequestTimeout
+
+from app.errors import GatewayError
+from app.minimax.error_codes import STATUS_CODES, UNKNOWN_CODE, WITHOUT_CODE
+from app.schemas.aspect_ratio import SIZES
+from app.schemas.image_request_schema import ImageRequestSchema
+from app.schemas.normalization import ALIASES
+from app.server.worker import PROTOCOL_ERRORS
+from app.web.body_limits import MAX_BODY_BYTES
+from tests.conftest import MakeClient
+from tests.deploy.test_nginx_words import nginx_codes
+from tests.docs.markdown import blocks, names, read, rows, run_curl
+from tests.support.processes import ROOT, Served
+from tests.support.request_encodings import BASE, EDITS, GENERATIONS, REFERENCE
+
+API = read("docs/api.md")
+CURLS = [block for block in blocks("sh", API) if block.startswith("curl")]
+EDIT = "edit docs/api.md, table"
+SOURCES = [path for path in (ROOT / "app").rglob("*.py") if "sandbox" not in path.parts]
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is missing: apt-get install curl")
+@pytest.mark.parametrize("block", CURLS)
+def test_every_curl_line_works(block: str, served: Served) -> None:
+    printed = json.loads(run_curl(block, served))
+    assert all({"url", "id"} & set(item) for item in printed["data"])
+    assert printed["data"]
+
+
+def test_the_curl_lines_were_found() -> None:
+    assert len(CURLS) == API.count("curl http") >= 6
+
+
+# Endpoints and fields
+
+
+def test_the_table_of_endpoints_matches_the_routes(client: FlaskClient) -> None:
+    documented = {name for cell, *_ in rows(API, "endpoint | body | purpose") for name in names(cell)}
+    routes = {
+        f"{method} {re.sub('<.*>', '{id}', rule.rule)}"
+        for rule in client.application.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    }
+    assert documented == routes | {"GET /v1/usage"}, f"{EDIT} 'endpoint'"  # that one needs a database
+
+
+FIELDS = [name for cell, *_ in rows(API, "field | default | rule") for name in names(cell)]
+# Spellings that app/schemas/normalization.py resolves into fields of the schema.
+RESOLVED = {"style", "image", "images", "extra_body"}
+# One example of each documented field, over a request with `model` and `prompt`.
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "model": {},
+    "prompt": {},
+    "n": {"n": 1},
+    "size": {"size": "1024x1024"},
+    "aspect_ratio": {"aspect_ratio": "1:1"},
+    "response_format": {"response_format": "url"},
+    "seed": {"seed": 1},
+    "prompt_optimizer": {"prompt_optimizer": True},
+    "watermark": {"watermark": True},
+    "aigc_watermark": {"aigc_watermark": True},
+    "style": {"style": {"style_type": "水彩"}},
+    "style_type": {"style_type": "水彩"},
+    "style_weight": {"style_type": "水彩", "style_weight": 0.5},
+    "subject_reference": {"subject_reference": REFERENCE},
+    "image": {"image": REFERENCE[0]["image_file"]},
+    "images": {"images": [{"image_url": REFERENCE[0]["image_file"]}]},
+    "width": {"width": 512, "height": 512},
+    "height": {"width": 512, "height": 512},
+    "extra_body": {"extra_body": {"seed": 1}},
+    "stream": {"stream": False},
+    "mask": {"mask": "a"},
+}
+
+
+def test_every_field_of_the_schema_is_documented() -> None:
+    assert len(FIELDS) == len(set(FIELDS)), f"{EDIT} 'field': a field has two rows"
+    missing = {*ImageRequestSchema._declared_fields, *ALIASES} - set(FIELDS)
+    assert not missing, f"{EDIT} 'field': no row for {sorted(missing)}"
+
+
+def test_every_documented_field_is_read() -> None:
+    unknown = set(FIELDS) - {*ImageRequestSchema._declared_fields, *ALIASES} - RESOLVED
+    assert not unknown, f"{EDIT} 'field': ImageRequestSchema does not have {sorted(unknown)}"
+    assert set(FIELDS) == set(EXAMPLES), "edit EXAMPLES in tests/docs/test_api.py, or docs/api.md, table 'field'"
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_no_documented_field_is_ignored(make_client: MakeClient, name: str) -> None:
+    response = make_client(forward_dimensions=True).post(GENERATIONS, json=BASE | EXAMPLES[name])
+    assert response.status_code == (400 if name == "mask" else 200), response.get_json()
+    assert "x-amux-ignored" not in response.headers
+
+
+def test_the_table_of_sizes_matches_the_code() -> None:
+    documented = [(size, ratio) for sizes, ratio in rows(API, "size | aspect ratio drawn") for size in names(sizes)]
+    assert {size: names(ratio)[0] for size, ratio in documented} == SIZES, f"{EDIT} 'size'"
+    assert [sizes for sizes, _ in rows(API, "size | aspect ratio drawn")][-1] == "any other", f"{EDIT} 'size'"
+
+
+# Headers
+
+
+def header_literals() -> Iterator[str]:
+    """Every `x-…` header name in the code; one that ends with a hyphen is the beginning of an f-string."""
+    for path in SOURCES:
+        yield from re.findall(r"[\"'](x-[a-z-]+)[\"'{]", path.read_text())
+
+
+def test_the_table_of_headers_matches_the_code() -> None:
+    documented = {name for cell, *_ in rows(API, "header | sent with | content") for name in names(cell)}
+    sent = set(header_literals()) | {"Retry-After"}
+    undocumented = {name for name in sent if not any(f"{header}\n".startswith(name) for header in documented)}
+    assert not undocumented, f"{EDIT} 'header': no row for {sorted(undocumented)}"
+    unknown = {header for header in documented if not any(header in (name, f"{name}requests") for name in sent)}
+    assert not unknown, f"{EDIT} 'header': the gateway does not send {sorted(unknown)}"
+
+
+# Errors
+
+MINIMAX = rows(API, "MiniMax's code | meaning")
+OTHERS = rows(API, "without MiniMax's code")
+CALLERS = rows(API, "the caller's own, never retried")
+NGINX = rows(API, "only from nginx")
+
+Told = tuple[int, bool]
+
+
+def documented(table: list[list[str]]) -> dict[str, Told]:
+    """Status and retry by code, from the last cells of the rows."""
+    return {names(row[1])[0]: (int(row[2]), row[3:] == ["yes"]) for row in table}
+
+
+def gateway_errors(base: type[GatewayError] = GatewayError) -> dict[str, Told]:
+    """Status and retry by code, of every class in `app/` that sets a code of its own."""
+    own = "code" in vars(base) and base.__module__.startswith("app.")
+    found = {base.code: (base.http_status, base.should_retry)} if own else {}
+    for subclass in base.__subclasses__():
+        found |= gateway_errors(subclass)
+    return found
+
+
+def code_literals() -> set[str]:
+    """Every code that is written as a keyword argument: `InvalidRequest(…, code="invalid_form")`."""
+    calls = (node for path in SOURCES for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
+    return {
+        keyword.value.value
+        for call in calls
+        for keyword in call.keywords
+        if keyword.arg == "code" and isinstance(keyword.value, ast.Constant) and isinstance(keyword.value.value, str)
+    }
+
+
+def test_no_code_has_two_rows() -> None:
+    codes = [names(row[1])[0] for row in [*OTHERS, *CALLERS, *NGINX]] + [
+        code for codes, *_ in MINIMAX for code in codes.split(", ")
+    ]
+    assert [code for code, count in Counter(codes).items() if count > 1] == [], f"{EDIT} under 'Errors'"
+
+
+def test_the_table_of_minimax_codes_matches_the_code() -> None:
+    told = {
+        code: (int(status), retried == "yes") for codes, _, status, retried in MINIMAX for code in codes.split(", ")
+    }
+    expected = {str(code): (mapping.http_status, mapping.should_retry) for code, mapping in STATUS_CODES.items()}
+    expected["any other"] = (UNKNOWN_CODE.http_status, UNKNOWN_CODE.should_retry)
+    assert told == expected, f'{EDIT} "MiniMax\'s code", or app/minimax/error_codes.py'
+
+
+def test_the_table_without_a_code_matches_the_code() -> None:
+    callers_own = set(documented(CALLERS))
+    expected = {code: (mapping.http_status, mapping.should_retry) for code, mapping in WITHOUT_CODE.items()}
+    expected |= {code: told for code, told in gateway_errors().items() if code not in callers_own}
+    assert documented(OTHERS) == expected, (
+        f'{EDIT} "without MiniMax\'s code", app/errors.py or app/minimax/error_codes.py'
+    )
+
+
+CALLERS_OWN: dict[str, dict[str, Any]] = {
+    "bad_request": {"data": "{}", "content_type": "application/json", "environ_overrides": {"CONTENT_LENGTH": "3"}},
+    "invalid_value": {"json": {"model": "image-01", "prompt": "a", "n": 10}},
+    "invalid_json": {"data": "{", "content_type": "application/json"},
+    "invalid_form": {"path": EDITS, "data": b"--b\r\n", "content_type": "multipart/form-data; boundary=b"},
+    "invalid_api_key": {"headers": {"Authorization": "Bearer unknown"}},
+    "model_not_authorized": {"json": {"model": "image-01-live", "prompt": "a"}},
+    "not_found": {"path": "/images/generations"},
+    "model_not_found": {"path": "/v1/models/dall-e-3", "method": "GET"},
+    "method_not_allowed": {"method": "GET"},
+    "request_entity_too_large": {"data": b" " * (MAX_BODY_BYTES + 1), "content_type": "application/json"},
+    "unsupported_media_type": {"data": "a", "content_type": "text/plain"},
+}
+
+
+def test_the_table_of_the_callers_own_errors_matches_the_responses(client: FlaskClient) -> None:
+    told = {code: status for code, (status, _) in documented(CALLERS).items()}
+    edit = f'{EDIT} "the caller\'s own, never retried"'
+    elsewhere = {"request_timeout": RequestTimeout.code}  # takes a second: see tests/integration
+    elsewhere |= {error.code: error.status for error in PROTOCOL_ERRORS.values()}  # before there is a request
+    assert {code: told.get(code) for code in elsewhere} == elsewhere, edit
+    assert set(told) == {*CALLERS_OWN, *elsewhere}, edit
+    for code, sent in CALLERS_OWN.items():
+        response = client.open(**{"path": GENERATIONS, "method": "POST"} | sent)
+        assert (response.status_code, response.get_json()["error"]["code"]) == (told[code], code), edit
+        assert response.headers["x-should-retry"] == "false"
+
+
+def test_every_code_that_the_gateway_raises_is_documented() -> None:
+    undocumented = {*gateway_errors(), *code_literals()} - {*documented(OTHERS), *documented(CALLERS)}
+    assert not undocumented, f"edit docs/api.md, the tables under 'Errors': no row for {sorted(undocumented)}"
+
+
+def test_the_tables_have_every_code_of_nginx() -> None:
+    """Some codes are the gateway's too, and mean the same there."""
+    told = {
+        names(code)[0]: {(status, retried == "yes") for status in statuses.split(", ")}
+        for _, code, statuses, retried in [*OTHERS, *([*row, "no"] for row in CALLERS), *NGINX]
+    }
+    codes = nginx_codes()
+    codes["nginx_refused"] = {("any other", retried) for _, retried in codes["nginx_refused"]}
+    assert {code: told.get(code) for code in codes} == codes, f"{EDIT} 'only from nginx', or deploy/nginx.conf"
+    assert {names(code)[0] for _, code, *_ in NGINX} <= set(codes), f"{EDIT} 'only from nginx'"
