@@ -1,4 +1,4 @@
-"""Runs the benchmark, step by step, and prints its tables: `python -m bench`, or `make bench`, which installs first."""
+"""Runs the benchmark and prints its tables: `python -m bench`, or `make bench`, which installs what it needs."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from pathlib import Path
 
 from bench import scenarios
 from bench.databases import STORED, databases
-from bench.load import Load, WrongAnswerError
-from bench.payloads import write_material, write_requests
+from bench.load import Load, WrongResponseError
+from bench.payloads import write_payloads, write_requests
 from bench.scenarios import Figures, Scenario
 from bench.servers import ROOT, Gateway, Running, gateways, started, stub_gateway
 from bench.table import Results, figures_table, targets_table
@@ -28,7 +28,7 @@ def main() -> None:
     options = read_options()
     begin = time.monotonic()
     with run_folder(options.keep) as folder, contextlib.ExitStack() as stack:
-        write_material(folder)
+        write_payloads(folder)
         stub = stub_gateway(folder, build("stub", folder))
         chosen = gateways(options.only, folder, stub, stack.enter_context(databases(options.only, folder)))
         for gateway in (stub, *chosen):
@@ -43,7 +43,7 @@ def main() -> None:
 
 def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("--only", default=DEFAULT, help=f"default {DEFAULT}; there is ours-gevent too")
+    parser.add_argument("--only", default=DEFAULT, help=f"default {DEFAULT}; ours-gevent is available too")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--keep", action="store_true", help="keep the logs")
     options = parser.parse_args()
@@ -53,7 +53,7 @@ def read_options() -> argparse.Namespace:
 
 @contextlib.contextmanager
 def run_folder(keep: bool) -> Iterator[Path]:
-    """Where everything of this run is written. It stays where the run fails: the logs in it tell why."""
+    """The folder for the files and logs of this run. It is kept if the run fails, for the logs in it."""
     folder = Path(tempfile.mkdtemp(prefix="bench-"))
     folder.chmod(0o755)  # nginx's workers are another user
     print(f"The logs are in {folder}", file=sys.stderr)
@@ -73,7 +73,7 @@ def measure_fresh(load: Load, direct: Running, chosen: list[Gateway], folder: Pa
     results.add("direct", attempt(scenarios.held, load, direct, results))
     for scenario in scenarios.FRESH:
         for gateway in chosen:
-            if gateway.name in STORED:  # what accounts cost is measured beside ours, a call at a time
+            if gateway.name in STORED:  # the cost of accounts is measured interleaved with ours, one call at a time
                 continue
             with started(gateway, folder) as running:
                 results.add(gateway.name, scenarios.idle(running))
@@ -93,22 +93,22 @@ def measure_interleaved(
                 measured = {each.gateway.name: attempt(scenario, load, each, results) for each in running}
                 for name, figures in measured.items():
                     results.add(name, figures | added(figures, measured["direct"]))
-            running.reverse()  # nobody always comes after the same one
+            running.reverse()  # no gateway always runs after the same one
 
 
 def attempt(scenario: Scenario, load: Load, running: Running, results: Results) -> Figures:
-    """The scenario's figures, or none and a note where the gateway's answers can't be counted."""
+    """The scenario's figures. Empty, with a note in `results`, if the gateway's responses are wrong."""
     print(f"{time.strftime('%H:%M:%S')} {scenario.__name__} {running.gateway.name}", file=sys.stderr, flush=True)
     try:
         figures = scenario(load, running)
-    except WrongAnswerError as error:
+    except WrongResponseError as error:
         results.note(f"{scenario.__name__}: {error}")
         return {}
     return figures
 
 
 def added(figures: Figures, direct: Figures) -> Figures:
-    """What the gateway put on top of the direct call in this round."""
+    """The latency that the gateway adds to the direct call of the same round, in milliseconds."""
     return {
         f"added_{key}": figures[key] - direct[key] for key in ("p50_ms", "p99_ms") if key in figures and key in direct
     }

@@ -1,4 +1,4 @@
-"""Owns the databases of the gateways of ours that keep accounts: a file, and a PostgreSQL server for this run."""
+"""Databases for the gateways with stored accounts: a SQLite file, and a PostgreSQL server for this run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ STORED = SQLITE, POSTGRESQL = "ours-sqlite", "ours-postgresql"
 
 @contextmanager
 def databases(names: list[str], folder: Path) -> Iterator[dict[str, str]]:
-    """The URL by the gateway's name, for those of `names` that need one."""
+    """Yield the database URL by gateway name, for those of `names` that need one. Stops the server at the end."""
     with ExitStack() as stack:
         urls = {}
         if SQLITE in names:

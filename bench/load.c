@@ -1,10 +1,10 @@
-/* Owns the load that wrk cannot make: many slow calls at once, calls at a fixed pace, and answers compared byte for byte.
+/* Load that wrk cannot generate: many slow calls at once, calls at a fixed pace, responses compared byte for byte.
  *
  *   load PORT CONNECTIONS CALLS INTERVAL_US REQUEST EXPECTED
  *
  * Sends the bytes of the file REQUEST in CALLS calls to 127.0.0.1:PORT, on at most CONNECTIONS at once, one every
- * INTERVAL_US (0: as soon as a connection is free). An answer is good when it is a 200 and holds every line of the file
- * EXPECTED. Prints one line of JSON; times run from the connect, or the send on a kept connection, to the last byte.
+ * INTERVAL_US (0: as soon as a connection is free). A response is good if it is a 200 and holds every line of the file
+ * EXPECTED. Prints one line of JSON. Times run from the connect, or the send on a kept connection, to the last byte.
  */
 #include "message.h"
 
@@ -43,7 +43,7 @@ static bool is_good(struct message *in) {
 
 static void finish(struct connection *c, bool well) {
     if (well) took_us[good++] = now_us() - c->started;
-    else if (bad++ < 3) fprintf(stderr, "bad answer: %.400s\n", c->in.data ? c->in.data : "none");
+    else if (bad++ < 3) fprintf(stderr, "bad response: %.400s\n", c->in.data ? c->in.data : "none");
     const char *said = c->in.complete ? message_header(&c->in, "\r\nConnection:") : "close";
     if (c->sent < request_size || (said && !strncasecmp(said, "close", 5))) {
         close(c->fd);
@@ -69,7 +69,7 @@ static void send_more(struct connection *c) {
     while (c->sent < request_size) {
         ssize_t n = send(c->fd, request + c->sent, request_size - c->sent, MSG_NOSIGNAL);
         if (n < 0 && (errno == EAGAIN || errno == ENOTCONN)) return;
-        if (n < 0) return; /* an early answer may still be there to read; else reading tells of the loss */
+        if (n < 0) return; /* an early response may still be readable; otherwise reading detects the loss */
         c->sent += n;
     }
 }
@@ -80,7 +80,7 @@ static void start_call(struct connection *c) {
     c->started = now_us();
     started_calls++;
     if (c->fd < 0) open_connection(c);
-    send_more(c); /* on loopback a connect is done at once, unless the server's queue is full */
+    send_more(c); /* on loopback a connect completes at once, unless the server's queue is full */
 }
 
 static void handle(struct connection *c, unsigned events) {

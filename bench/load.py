@@ -1,4 +1,4 @@
-"""Owns the load: wrk for fast calls, load.c for slow and heavy ones; and that each call cost one upstream call."""
+"""Load generators: wrk for fast calls, load.c for slow and large ones. Checks that each call made one upstream call."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from bench.payloads import Call, request_headers
 from bench.servers import HOST, ROOT, Gateway, get
 
 
-class WrongAnswerError(Exception):
-    """A gateway's answers can't be counted; the message says what was wrong with them."""
+class WrongResponseError(Exception):
+    """A gateway's responses are wrong, so its figures do not count; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Result:
 
 
 class Load:
-    """Sends calls to gateways, all of them in front of one stub."""
+    """Sends calls to gateways that share one upstream stub."""
 
     def __init__(self, folder: Path, stub: Gateway, program: Path) -> None:
         self._folder = folder
@@ -36,7 +36,7 @@ class Load:
         self._program = program
 
     def fast(self, gateway: Gateway, call: Call, connections: int, seconds: float) -> Result:
-        """wrk's closed loop: each connection sends its next call when it has its answer."""
+        """Run wrk in a closed loop: each connection sends a call after each response. Raises `WrongResponseError`."""
         before = self.upstream_calls()
         headers = [f"{name}: {value}" for name, value in request_headers(gateway, call).items()]
         wrk = [
@@ -49,45 +49,47 @@ class Load:
             str(ROOT / "bench" / "wrk.lua"),
         ]
         url = f"http://{HOST}:{gateway.port}{call.path}"
-        files = [self._file("body", gateway, call), str(self._folder / f"expected.{call.answer}")]
-        told = json.loads(_run([*wrk, url, "--", *files, *headers]).splitlines()[-1])
-        # When its time is over, wrk leaves without the answers that are under way: up to one a connection.
-        most = int(told["calls"]) + connections
-        result = Result(**told, upstream_calls=self._wait_for_calls(before + most) - before)
+        files = [self._file("body", gateway, call), str(self._folder / f"expected.{call.response}")]
+        printed = json.loads(_run([*wrk, url, "--", *files, *headers]).splitlines()[-1])
+        # At the end, wrk abandons the calls in flight: up to one per connection.
+        most = int(printed["calls"]) + connections
+        result = Result(**printed, upstream_calls=self._wait_for_calls(before + most) - before)
         _check(gateway, result, result.calls, most)
         return result
 
     def counted(self, gateway: Gateway, call: Call, connections: int, calls: int) -> Result:
-        """So many calls, each answer compared byte for byte."""
+        """Send `calls` calls and compare each response byte for byte. Raises `WrongResponseError`."""
         before, uploads_before = self.upstream_calls(), self.uploads()
         result = self.finish(self.start(gateway, call, connections, calls), before)
         _check(gateway, result, calls, calls)
         if call.upload and self.uploads() - uploads_before != calls:
-            raise WrongAnswerError(f"{gateway.name}: an uploaded picture did not arrive as it was sent")
+            raise WrongResponseError(f"{gateway.name}: an uploaded image did not arrive as it was sent")
         return result
 
     def start(
         self, gateway: Gateway, call: Call, connections: int, calls: int, interval_us: int = 0
     ) -> subprocess.Popen[str]:
         numbers = [str(number) for number in (gateway.port, connections, calls, interval_us)]
-        files = [self._file("request", gateway, call), str(self._folder / f"expected.{call.answer}")]
+        files = [self._file("request", gateway, call), str(self._folder / f"expected.{call.response}")]
         return subprocess.Popen(
             [str(self._program), *numbers, *files], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
 
     def finish(self, process: subprocess.Popen[str], before: int) -> Result:
-        """Waits for what `start` began; `before` is the stub's count of that moment."""
+        """Wait for the process from `start`; `before` is the stub's count of calls at its start."""
         out, complaint = process.communicate()
         if complaint:
-            (self._folder / "bad-answers.log").open("a").write(complaint)
+            (self._folder / "bad-responses.log").open("a").write(complaint)
         return Result(**json.loads(out), upstream_calls=self.upstream_calls() - before)
 
     def upstream_calls(self) -> int:
         return int(json.loads(get(self._stub.port, "/counts")[1])["calls"])
 
     def _wait_for_calls(self, expected: int) -> int:
-        """The stub's count once it is as expected, or after a few seconds: a busy gateway still sends what wrk gave up,
-        and the next one must not be taken for the sender."""
+        """Return the stub's count when it reaches `expected`, or after 3 seconds.
+
+        A busy gateway still sends calls that wrk has abandoned; they must not count for the next gateway.
+        """
         give_up = time.monotonic() + 3
         while (now := self.upstream_calls()) < expected and time.monotonic() < give_up:
             time.sleep(0.1)
@@ -106,6 +108,6 @@ def _run(command: list[str]) -> str:
 
 def _check(gateway: Gateway, result: Result, fewest: int, most: int) -> None:
     if result.good != result.calls or not result.calls:
-        raise WrongAnswerError(f"{gateway.name}: {result.calls - result.good} of {result.calls} answers were not right")
+        raise WrongResponseError(f"{gateway.name}: {result.calls - result.good} of {result.calls} responses were wrong")
     if not fewest <= result.upstream_calls <= most:
-        raise WrongAnswerError(f"{gateway.name}: {result.upstream_calls} upstream calls for {result.calls} requests")
+        raise WrongResponseError(f"{gateway.name}: {result.upstream_calls} upstream calls for {result.calls} requests")

@@ -1,4 +1,4 @@
-"""Owns what the kernel says about a gateway: the CPU time and the memory of its whole process tree."""
+"""CPU time and memory of a gateway's process tree, read from /proc."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _TICK_MS = 1000 / os.sysconf("SC_CLK_TCK")
 
 
 def tree(pid: int) -> list[int]:
-    """The process and all that descend from it."""
+    """The pids of the process and all its descendants."""
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and (fields := _stat(int(entry.name))):
@@ -24,7 +24,7 @@ def tree(pid: int) -> list[int]:
 
 
 def cpu_ms(pid: int) -> float:
-    """User and system time so far, that of children which have ended included."""
+    """User and system time so far in milliseconds, including children that have ended."""
     spent = 0
     for member in tree(pid):
         if fields := _stat(member):
@@ -33,12 +33,12 @@ def cpu_ms(pid: int) -> float:
 
 
 def memory_kb(pid: int) -> int:
-    """Proportional set size: a page that several processes share counts once."""
+    """Proportional set size in KB: a page that several processes share counts once."""
     return sum(_pss_kb(member) for member in tree(pid))
 
 
 class Peak:
-    """The largest memory seen while `watched` was on."""
+    """The largest memory in KB that `watched` has sampled."""
 
     def __init__(self) -> None:
         self.kb = 0
@@ -62,7 +62,7 @@ def watched(pid: int, every_seconds: float) -> Iterator[Peak]:
 
 
 def _stat(pid: int) -> list[str] | None:
-    """The fields of /proc/PID/stat from the third, the state, on: the name before may hold spaces."""
+    """The fields of /proc/PID/stat from the third (the state) on; the name before it may contain spaces."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

@@ -1,4 +1,4 @@
-/* Owns reading one HTTP/1.1 message from a non-blocking socket, whole, with a Content-Length or in chunks. */
+/* Reads one whole HTTP/1.1 message from a non-blocking socket, with a Content-Length or chunked. */
 #ifndef MESSAGE_H
 #define MESSAGE_H
 
@@ -16,9 +16,9 @@
 struct message {
     char *data;
     size_t size, room;
-    size_t head;    /* bytes up to and with the blank line; 0 until that has come */
-    size_t body;    /* bytes of the body so far, chunk marks taken out */
-    size_t raw;     /* chunked only: where the bytes begin whose marks are still in */
+    size_t head;    /* bytes up to and including the blank line; 0 until it arrives */
+    size_t body;    /* bytes of the body so far, without chunk markers */
+    size_t raw;     /* chunked only: offset of the bytes with chunk markers */
     long length;    /* Content-Length, or -1: chunked */
     bool complete;
 };
@@ -34,7 +34,7 @@ static inline long long now_us(void) {
     return t.tv_sec * 1000000LL + t.tv_nsec / 1000;
 }
 
-/* The body of a complete message, ended by a NUL that is not counted in m->body. */
+/* The body of a complete message, terminated by a NUL that m->body does not count. */
 static inline char *message_body(struct message *m) { return m->data + m->head; }
 
 static inline void message_reset(struct message *m) {
@@ -42,7 +42,7 @@ static inline void message_reset(struct message *m) {
     m->complete = false;
 }
 
-/* The value of a header in the head, or NULL. `name` is written with its line start and colon: "\r\nHost:". */
+/* The value of a header, or NULL. `name` includes the line start and the colon: "\r\nHost:". */
 static inline const char *message_header(const struct message *m, const char *name) {
     size_t n = strlen(name);
     for (const char *at = m->data; (at = strstr(at, "\r\n")) && at < m->data + m->head - 2; at += 2)
@@ -59,7 +59,7 @@ static inline void message_parse_head(struct message *m) {
     m->length = coding && !strncasecmp(coding, "chunked", 7) ? -1 : length ? atol(length) : 0;
 }
 
-/* Moves every chunk that has come whole down to the end of the body. */
+/* Moves every complete chunk to the end of the body. */
 static inline void message_take_chunks(struct message *m) {
     while (!m->complete) {
         char *line = m->data + m->raw, *end = memmem(line, m->size - m->raw, "\r\n", 2);
@@ -86,7 +86,7 @@ static inline void message_progress(struct message *m) {
     if (m->complete) message_body(m)[m->body] = 0;
 }
 
-/* Reads what is there. False when the peer has gone; `m->complete` says whether the message is whole. */
+/* Reads the available bytes. False if the peer has closed; `m->complete` says whether the message is whole. */
 static inline bool message_read(struct message *m, int fd) {
     while (!m->complete) {
         if (m->room < m->size + 65536) {
@@ -103,7 +103,7 @@ static inline bool message_read(struct message *m, int fd) {
     return true;
 }
 
-/* True when `needle` is in the first `size` bytes. Long needles are found by their start: pictures don't repeat. */
+/* True if `needle` is in the first `size` bytes. Long needles are found by their start: images do not repeat it. */
 static inline bool contains(const char *hay, size_t size, const char *needle, size_t length) {
     size_t start = length < 48 ? length : 48;
     const char *at = memmem(hay, size, needle, start);

@@ -1,4 +1,4 @@
-"""Owns what is sent and what must come back: pictures, the stub's answers, every gateway's requests, as files."""
+"""Payloads as files: images, the stub's responses, each gateway's requests, and the expected strings."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from pathlib import Path
 
 from bench.servers import Gateway
 
-PICTURES = 4
-PICTURE_BYTES = 1_572_864  # 1.5 MB; no padding in its base64
+IMAGES = 4
+IMAGE_BYTES = 1_572_864  # 1.5 MB; no padding in its base64
 UPLOAD_BYTES = 10_000_000  # just under MiniMax's 10 MB
-URL = "http://127.0.0.1/pictures/1.jpg"
+URL = "http://127.0.0.1/images/1.jpg"
 BOUNDARY = "----------------bench"
 _JPEG = b"\xff\xd8\xff"
 
 
 @dataclass(frozen=True)
 class Call:
-    """One kind of call. `answer` names the stub's answer, `small` (one URL) or `big` (pictures in base64)."""
+    """One kind of call. `response` names the stub's response: `small` (one URL) or `big` (images in base64)."""
 
     name: str
     wait_ms: int = 0
-    answer: str = "small"
+    response: str = "small"
     upload: bool = False
 
     @property
@@ -32,11 +32,11 @@ class Call:
         return "/v1/images/edits" if self.upload else "/v1/images/generations"
 
     def fields(self, model: str) -> dict[str, str | int]:
-        big = self.answer == "big"
+        big = self.response == "big"
         return {
             "model": model,
-            "prompt": f"A lighthouse at dusk, wait={self.wait_ms} answer={self.answer}",
-            "n": PICTURES if big else 1,
+            "prompt": f"A lighthouse at dusk, wait={self.wait_ms} response={self.response}",
+            "n": IMAGES if big else 1,
             "response_format": "b64_json" if big else "url",
         }
 
@@ -44,23 +44,23 @@ class Call:
 SMALL = Call("small")
 PAUSED = Call("paused", wait_ms=50)
 HELD = Call("held", wait_ms=8000)
-BIG = Call("big", answer="big")
+BIG = Call("big", response="big")
 UPLOAD = Call("upload", upload=True)
 CALLS = (SMALL, PAUSED, HELD, BIG, UPLOAD)
 
 
-def write_material(folder: Path) -> None:
-    """The stub's folder, and `expected.small` and `expected.big`: a line for each string an answer must hold."""
+def write_payloads(folder: Path) -> None:
+    """Write the stub's files, `expected.small` and `expected.big`: one line per string to be found."""
     noise = random.Random(1)
-    pictures = [_base64(_picture(noise, PICTURE_BYTES)) for _ in range(PICTURES)]
-    upload = _picture(noise, UPLOAD_BYTES)
+    images = [_base64(_image(noise, IMAGE_BYTES)) for _ in range(IMAGES)]
+    upload = _image(noise, UPLOAD_BYTES)
     texts = {
         "minimax.small": _minimax("image_urls", [URL]),
-        "minimax.big": _minimax("image_base64", pictures),
+        "minimax.big": _minimax("image_base64", images),
         "openai.small": _openai("url", [URL]),
-        "openai.big": _openai("b64_json", pictures),
+        "openai.big": _openai("b64_json", images),
         "expected.small": f"{URL}\n",
-        "expected.big": "".join(f"{picture}\n" for picture in pictures),
+        "expected.big": "".join(f"{image}\n" for image in images),
         "upload.base64": _base64(upload),
     }
     for name, text in texts.items():
@@ -69,7 +69,7 @@ def write_material(folder: Path) -> None:
 
 
 def write_requests(folder: Path, gateway: Gateway) -> None:
-    """`request.GATEWAY.CALL` is the whole request as it goes over the wire, `body.GATEWAY.CALL` its body."""
+    """Write `request.GATEWAY.CALL`, the whole request as sent over the wire, and `body.GATEWAY.CALL`, its body."""
     upload = (folder / "upload").read_bytes()
     for call in CALLS:
         fields = call.fields(gateway.model)
@@ -85,7 +85,7 @@ def request_headers(gateway: Gateway, call: Call) -> dict[str, str]:
     return {"Host": f"127.0.0.1:{gateway.port}", "Content-Type": content_type, **gateway.headers}
 
 
-def _picture(noise: random.Random, size: int) -> bytes:
+def _image(noise: random.Random, size: int) -> bytes:
     return _JPEG + noise.randbytes(size - len(_JPEG))
 
 

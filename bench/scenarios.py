@@ -1,4 +1,4 @@
-"""Owns what is done to each gateway, and which figures come of it, by their keys in table.py."""
+"""Scenarios: the load on each gateway, and the figures measured, by their keys in table.py."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Figures = dict[str, float]
 Scenario = Callable[[Load, Running], Figures]
 
 HELD_CALLS = 1000
-ARRIVAL_SECONDS = 4  # half of what they last: all are in flight for the other half
+ARRIVAL_SECONDS = 4  # half of their duration: all are in flight for the other half
 FAST_PER_SECOND = 50
 AT_ONCE = 8
-SETTLE_SECONDS = 0.5  # what a gateway still does for a call after its answer is its cost too
+SETTLE_SECONDS = 0.5  # work that a gateway does for a call after its response counts too
 
 
 def one_connection(load: Load, running: Running) -> Figures:
@@ -31,7 +31,7 @@ def many_connections(load: Load, running: Running) -> Figures:
     }
 
 
-def base64_answers(load: Load, running: Running) -> Figures:
+def base64_responses(load: Load, running: Running) -> Figures:
     return {"cpu_base64_ms": _cpu_a_call(running, lambda: load.counted(running.gateway, BIG, connections=4, calls=40))}
 
 
@@ -42,10 +42,10 @@ def uploads(load: Load, running: Running) -> Figures:
 
 
 def held(load: Load, running: Running) -> Figures:
-    """A thousand slow calls in flight and, from just before until just after, fast callers at a steady pace.
+    """A thousand slow calls in flight, with fast callers at a fixed pace from just before until just after.
 
-    They come over four seconds, so that the figures tell of holding calls and not of how fast a thousand are begun;
-    that is what `_burst` tells.
+    The slow calls start over four seconds, so that the figures show the cost of holding calls. `_burst` measures how
+    fast a thousand calls start.
     """
     gateway, before_kb, before_calls = running.gateway, memory_kb(running.pid), load.upstream_calls()
     every_us = ARRIVAL_SECONDS * 1_000_000 // HELD_CALLS
@@ -77,10 +77,10 @@ def upload_memory(load: Load, running: Running) -> Figures:
     return {"grown_upload_mb": _grown_mb(running, lambda: load.counted(running.gateway, UPLOAD, AT_ONCE, calls=32))}
 
 
-# Each on a freshly started gateway: memory that an earlier scenario has left would hide what this one takes.
+# Each runs on a freshly started gateway: memory left by an earlier scenario would hide what this one takes.
 FRESH: tuple[Scenario, ...] = (held, base64_memory, upload_memory)
-# Again and again, one gateway after the other, so that what else happens on the machine hits all of them.
-INTERLEAVED: tuple[Scenario, ...] = (one_connection, many_connections, base64_answers, uploads)
+# Repeated, one gateway after the other, so that other load on the machine affects all of them.
+INTERLEAVED: tuple[Scenario, ...] = (one_connection, many_connections, base64_responses, uploads)
 
 
 def idle(running: Running) -> Figures:
@@ -89,7 +89,7 @@ def idle(running: Running) -> Figures:
 
 
 def warm_up(load: Load, running: Running) -> None:
-    """Every worker has imported, connected and compiled what it does so only once."""
+    """Send 200 small calls, so that every worker has done its one-time imports and connects."""
     load.counted(running.gateway, SMALL, connections=16, calls=200)
     time.sleep(SETTLE_SECONDS)
 

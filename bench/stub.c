@@ -1,11 +1,11 @@
-/* Owns the upstream of the benchmark: answers as MiniMax or as OpenAI would, late if told so, and counts.
+/* The benchmark's upstream: responds as MiniMax or as OpenAI would, with a delay on request, and counts calls.
  *
  *   stub PORT DIRECTORY
  *
- * The prompt, which every gateway passes on, says what to do: "wait=8000 answer=big" answers after 8 s with the body in
- * DIRECTORY/minimax.big or DIRECTORY/openai.big, by the path that was asked for. Where DIRECTORY/upload or its base64
- * in DIRECTORY/upload.base64 is found in a request, byte for byte, that request counts as an upload that arrived.
- * GET /counts tells both counts. One thread and epoll: thousands of calls that wait cost nothing.
+ * The prompt, which every gateway forwards, says what to do: "wait=8000 response=big" responds after 8 s with the
+ * body in DIRECTORY/minimax.big or DIRECTORY/openai.big, depending on the path. A request that holds DIRECTORY/upload,
+ * or its base64 in DIRECTORY/upload.base64, byte for byte counts as an upload that arrived. GET /counts returns both
+ * counts. One thread with epoll, so thousands of waiting calls cost nothing.
  */
 #include "message.h"
 
@@ -15,55 +15,55 @@
 #include <signal.h>
 #include <sys/epoll.h>
 
-struct answer {
+struct response {
     char *name, *data;
     size_t size;
 };
 
 struct connection {
-    int fd;             /* -1: the caller left while it waited; freed when its time comes */
+    int fd;               /* -1: the caller disconnected while it waited; freed when it is due */
     struct message in;
-    struct answer *out; /* what is being sent, or NULL */
+    struct response *out; /* what is being sent, or NULL */
     size_t sent;
     long long due;
     struct connection *next;
-    struct answer counts;
+    struct response counts;
 };
 
-/* Calls that wait equally long come due in the order of their arrival: one queue for each delay, no sorting. */
+/* Calls with the same delay are due in the order of their arrival: one queue per delay, no sorting. */
 struct queue {
     int delay_ms;
     struct connection *first, *last;
 };
 
-static struct answer answers[16];
+static struct response responses[16];
 static struct queue queues[8];
 static int epoll;
 static unsigned long calls, uploads;
 static char *upload, *upload_base64;
 static size_t upload_size, upload_base64_size;
 
-static void load_answer(struct answer *answer, const char *directory, const char *name) {
+static void load_response(struct response *response, const char *directory, const char *name) {
     char path[512];
     size_t size;
     snprintf(path, sizeof path, "%s/%s", directory, name);
     char *body = read_file(path, &size);
-    answer->data = malloc(size + 256);
-    answer->size = sprintf(answer->data,
+    response->data = malloc(size + 256);
+    response->size = sprintf(response->data,
         "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n", size);
-    memcpy(answer->data + answer->size, body, size);
-    answer->size += size;
-    answer->name = strdup(name);
+    memcpy(response->data + response->size, body, size);
+    response->size += size;
+    response->name = strdup(name);
     free(body);
 }
 
-static void load_answers(const char *directory) {
+static void load_responses(const char *directory) {
     DIR *listing = opendir(directory);
     if (!listing) die(directory);
     int count = 0;
     for (struct dirent *file; (file = readdir(listing));)
         if ((!strncmp(file->d_name, "minimax.", 8) || !strncmp(file->d_name, "openai.", 7)) && count < 16)
-            load_answer(&answers[count++], directory, file->d_name);
+            load_response(&responses[count++], directory, file->d_name);
     closedir(listing);
     char path[512];
     snprintf(path, sizeof path, "%s/upload", directory);
@@ -85,7 +85,7 @@ static void watch(struct connection *c, int operation, unsigned events) {
     if (epoll_ctl(epoll, operation, c->fd, &event)) die("epoll_ctl");
 }
 
-static void send_answer(struct connection *c) {
+static void send_response(struct connection *c) {
     while (c->sent < c->out->size) {
         ssize_t n = send(c->fd, c->out->data + c->sent, c->out->size - c->sent, MSG_NOSIGNAL);
         if (n < 0 && errno == EAGAIN) return watch(c, EPOLL_CTL_MOD, EPOLLIN | EPOLLOUT);
@@ -108,7 +108,7 @@ static void wait_for(struct connection *c, int delay_ms) {
     queue->last = c;
 }
 
-/* Sends what is due. Returns the milliseconds until the next is, or -1. */
+/* Sends the responses that are due. Returns the milliseconds until the next one, or -1. */
 static int send_due(void) {
     long long now = now_us(), next = -1;
     for (struct queue *queue = queues; queue < queues + 8 && queue->delay_ms; queue++) {
@@ -116,14 +116,14 @@ static int send_due(void) {
             queue->first = c->next;
             c->due = 0;
             if (c->fd < 0) free(c);
-            else send_answer(c);
+            else send_response(c);
         }
         if (queue->first && (next < 0 || queue->first->due < next)) next = queue->first->due;
     }
     return next < 0 ? -1 : next <= now ? 0 : (int)((next - now + 999) / 1000);
 }
 
-static struct answer *counted(struct connection *c) {
+static struct response *counted(struct connection *c) {
     static char text[512], body[128];
     int size = sprintf(body, "{\"calls\": %lu, \"uploads\": %lu}", calls, uploads);
     c->counts.data = text;
@@ -131,13 +131,13 @@ static struct answer *counted(struct connection *c) {
     return &c->counts;
 }
 
-static struct answer *choose_answer(struct message *in, const char *wanted) {
+static struct response *choose_response(struct message *in, const char *wanted) {
     char name[64];
     bool minimax = strstr(in->data, "/v1/image_generation ") != NULL;
     int length = strspn(wanted, "abcdefghijklmnopqrstuvwxyz");
     snprintf(name, sizeof name, "%s.%.*s", minimax ? "minimax" : "openai", length, wanted);
-    for (struct answer *answer = answers; answer < answers + 16 && answer->data; answer++)
-        if (!strcmp(answer->name, name)) return answer;
+    for (struct response *response = responses; response < responses + 16 && response->data; response++)
+        if (!strcmp(response->name, name)) return response;
     return NULL;
 }
 
@@ -147,11 +147,11 @@ static void respond(struct connection *c) {
     if (!strncmp(in->data, "GET /counts ", 12)) {
         c->out = counted(c);
         message_reset(in);
-        return send_answer(c);
+        return send_response(c);
     }
     char *body = message_body(in), *wait = memmem(body, in->body, "wait=", 5);
-    char *wanted = wait ? strstr(wait, "answer=") : NULL;
-    if (!wanted || !(c->out = choose_answer(in, wanted + 7))) {
+    char *wanted = wait ? strstr(wait, "response=") : NULL;
+    if (!wanted || !(c->out = choose_response(in, wanted + 9))) {
         fprintf(stderr, "not understood: %.600s\n", in->data);
         return close_connection(c);
     }
@@ -162,7 +162,7 @@ static void respond(struct connection *c) {
             || contains(body, in->body, upload_base64, upload_base64_size);
     message_reset(in);
     if (delay_ms) wait_for(c, delay_ms);
-    else send_answer(c);
+    else send_response(c);
 }
 
 static void accept_all(int listener) {
@@ -175,7 +175,7 @@ static void accept_all(int listener) {
 }
 
 static void handle(struct connection *c, unsigned events) {
-    if (c->out && !c->due && events & EPOLLOUT) return send_answer(c);
+    if (c->out && !c->due && events & EPOLLOUT) return send_response(c);
     if (!message_read(&c->in, c->fd)) return close_connection(c);
     if (c->in.complete && !c->out) respond(c);
 }
@@ -192,7 +192,7 @@ static int listen_on(int port) {
 int main(int count, char **arguments) {
     if (count != 3) return 2;
     signal(SIGPIPE, SIG_IGN);
-    load_answers(arguments[2]);
+    load_responses(arguments[2]);
     int listener = listen_on(atoi(arguments[1]));
     epoll = epoll_create1(0);
     struct epoll_event listening = {.events = EPOLLIN, .data.ptr = NULL}, ready[256];

@@ -1,4 +1,4 @@
-"""Owns the figures and the targets as data, and the tables that are printed."""
+"""Figures and targets as data, and the tables printed from them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ OURS = "ours"
 
 @dataclass(frozen=True)
 class Figure:
-    """`digits` after the point; `of_rounds` makes one number of those of all rounds."""
+    """`digits` after the decimal point; `of_rounds` reduces the values of all rounds to one."""
 
     key: str
     title: str
@@ -21,9 +21,9 @@ class Figure:
 
 @dataclass(frozen=True)
 class Target:
-    """Ours must be below `factor` times the peer's figure or, without a peer, below `factor` itself.
+    """Ours must be below `factor` times the peer's figure, or below `factor` itself if there is no peer.
 
-    With `over`, the figure of the gateway `name` must be less than `factor` over that gateway's.
+    With `over`, the figure of gateway `name` may exceed that of gateway `over` by less than `factor`.
     """
 
     key: str
@@ -71,7 +71,7 @@ TARGETS = (
 
 @dataclass
 class Results:
-    """Every round's figures by gateway, in the gateways' order, and notes on what could not be counted."""
+    """The figures of every round by gateway and key, and notes on figures that are missing."""
 
     names: list[str]
     rounds: dict[tuple[str, str], list[float]] = field(default_factory=dict)
@@ -144,7 +144,7 @@ def _row_over(results: Results, target: Target, figure: Figure, value: float | N
 
 
 def _full_title(figure: Figure) -> str:
-    """A title that begins with … goes on from the last one that does not."""
+    """The title of `figure`, with a leading … replaced by the head of the last title without one."""
     heads = [f.title.partition(":")[0] for f in FIGURES[: FIGURES.index(figure) + 1] if not f.title.startswith("…")]
     return figure.title.replace("…", f"{heads[-1]}:", 1)
 

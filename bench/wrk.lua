@@ -1,4 +1,4 @@
--- Owns wrk's side of the benchmark: sends one body, holds every answer against what it must contain, prints JSON.
+-- wrk's script: sends one body, checks that every response contains the expected string, prints JSON.
 --   wrk … -s wrk.lua URL -- BODY_FILE EXPECTED_FILE "Header: value" …
 local threads = {}
 

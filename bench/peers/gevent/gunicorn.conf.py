@@ -1,4 +1,4 @@
-"""The gateway's own gunicorn.conf.py, but for the worker class: gevent, which must patch before the app is loaded."""
+"""The gateway's gunicorn.conf.py with the gevent worker, which must patch before the app is loaded."""
 
 import runpy
 
