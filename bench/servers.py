@@ -187,7 +187,7 @@ def _wait_until_ready(gateway: Gateway, process: subprocess.Popen[bytes], log: P
                 return
         except (OSError, http.client.HTTPException):
             time.sleep(0.1)
-    raise SystemExit(f"{gateway.name} did not start; it told why in {log}")
+    raise SystemExit(f"{gateway.name} did not start: see {log}")
 
 
 def get(port: int, path: str) -> tuple[int, bytes]:

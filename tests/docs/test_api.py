@@ -142,15 +142,16 @@ OTHERS = rows(API, "without MiniMax's code")
 CALLERS = rows(API, "the caller's own, never retried")
 NGINX = rows(API, "only from nginx")
 
-Told = tuple[int, bool]
+# HTTP status, and whether `x-should-retry` is true.
+Outcome = tuple[int, bool]
 
 
-def documented(table: list[list[str]]) -> dict[str, Told]:
+def documented(table: list[list[str]]) -> dict[str, Outcome]:
     """Status and retry by code, from the last cells of the rows."""
     return {names(row[1])[0]: (int(row[2]), row[3:] == ["yes"]) for row in table}
 
 
-def gateway_errors(base: type[GatewayError] = GatewayError) -> dict[str, Told]:
+def gateway_errors(base: type[GatewayError] = GatewayError) -> dict[str, Outcome]:
     """Status and retry by code, of every class in `app/` that sets a code of its own."""
     own = "code" in vars(base) and base.__module__.startswith("app.")
     found = {base.code: (base.http_status, base.should_retry)} if own else {}
@@ -178,18 +179,18 @@ def test_no_code_has_two_rows() -> None:
 
 
 def test_the_table_of_minimax_codes_matches_the_code() -> None:
-    told = {
+    in_table = {
         code: (int(status), retried == "yes") for codes, _, status, retried in MINIMAX for code in codes.split(", ")
     }
     expected = {str(code): (mapping.http_status, mapping.should_retry) for code, mapping in STATUS_CODES.items()}
     expected["any other"] = (UNKNOWN_CODE.http_status, UNKNOWN_CODE.should_retry)
-    assert told == expected, f'{EDIT} "MiniMax\'s code", or app/minimax/error_codes.py'
+    assert in_table == expected, f'{EDIT} "MiniMax\'s code", or app/minimax/error_codes.py'
 
 
 def test_the_table_without_a_code_matches_the_code() -> None:
     callers_own = set(documented(CALLERS))
     expected = {code: (mapping.http_status, mapping.should_retry) for code, mapping in WITHOUT_CODE.items()}
-    expected |= {code: told for code, told in gateway_errors().items() if code not in callers_own}
+    expected |= {code: outcome for code, outcome in gateway_errors().items() if code not in callers_own}
     assert documented(OTHERS) == expected, (
         f'{EDIT} "without MiniMax\'s code", app/errors.py or app/minimax/error_codes.py'
     )
@@ -211,15 +212,15 @@ CALLERS_OWN: dict[str, dict[str, Any]] = {
 
 
 def test_the_table_of_the_callers_own_errors_matches_the_responses(client: FlaskClient) -> None:
-    told = {code: status for code, (status, _) in documented(CALLERS).items()}
+    in_table = {code: status for code, (status, _) in documented(CALLERS).items()}
     edit = f'{EDIT} "the caller\'s own, never retried"'
     elsewhere = {"request_timeout": RequestTimeout.code}  # takes a second: see tests/integration
     elsewhere |= {error.code: error.status for error in PROTOCOL_ERRORS.values()}  # before there is a request
-    assert {code: told.get(code) for code in elsewhere} == elsewhere, edit
-    assert set(told) == {*CALLERS_OWN, *elsewhere}, edit
+    assert {code: in_table.get(code) for code in elsewhere} == elsewhere, edit
+    assert set(in_table) == {*CALLERS_OWN, *elsewhere}, edit
     for code, sent in CALLERS_OWN.items():
         response = client.open(**{"path": GENERATIONS, "method": "POST"} | sent)
-        assert (response.status_code, response.get_json()["error"]["code"]) == (told[code], code), edit
+        assert (response.status_code, response.get_json()["error"]["code"]) == (in_table[code], code), edit
         assert response.headers["x-should-retry"] == "false"
 
 
@@ -230,11 +231,11 @@ def test_every_code_that_the_gateway_raises_is_documented() -> None:
 
 def test_the_tables_have_every_code_of_nginx() -> None:
     """Some codes are the gateway's too, and mean the same there."""
-    told = {
+    in_table = {
         names(code)[0]: {(status, retried == "yes") for status in statuses.split(", ")}
         for _, code, statuses, retried in [*OTHERS, *([*row, "no"] for row in CALLERS), *NGINX]
     }
     codes = nginx_codes()
     codes["nginx_refused"] = {("any other", retried) for _, retried in codes["nginx_refused"]}
-    assert {code: told.get(code) for code in codes} == codes, f"{EDIT} 'only from nginx', or deploy/nginx.conf"
+    assert {code: in_table.get(code) for code in codes} == codes, f"{EDIT} 'only from nginx', or deploy/nginx.conf"
     assert {names(code)[0] for _, code, *_ in NGINX} <= set(codes), f"{EDIT} 'only from nginx'"
