@@ -77,7 +77,7 @@ def _nginx(folder: Path, stub: Gateway) -> Gateway:
 
 
 def _ours(stub: Gateway) -> Gateway:
-    """The Procfile's command with default settings; the environment's own settings apply, as for an operator."""
+    """gunicorn with the gateway's configuration; the environment's own settings apply, as for an operator."""
     port = _free_port()
     variables = {
         "HOST": HOST,
