@@ -52,7 +52,7 @@ def promtool(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 def test_systemd_takes_the_unit(tmp_path: Path) -> None:
     """Nothing is unknown to it; only the place of the checkout is another one."""
     unit = tmp_path / "amux-gateway@.service"
-    unit.write_text(UNIT.replace("/opt/amux/.venv/bin/gunicorn", shutil.which("true") or "").replace("/opt/amux", "/"))
+    unit.write_text(UNIT.replace("/opt/amux/.venv/bin/python", shutil.which("true") or "").replace("/opt/amux", "/"))
     done = subprocess.run(
         ["systemd-analyze", "verify", tmp_path / "amux-gateway@8000.service"], capture_output=True, text=True
     )
