@@ -1,4 +1,4 @@
-"""`GET /v1/models`: what clients list before they draw."""
+"""`GET /v1/models` and `GET /v1/models/{id}`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from tests.support.request_encodings import envelope
 
 MODEL = {"id": "MiniMax-Image-01", "object": "model", "created": 1735689600, "owned_by": "minimax"}
 LIVE = MODEL | {"id": "MiniMax-Image-01-live"}
-NO_MODEL = envelope("There is no such model here: see GET /v1/models.", "model", "model_not_found")
+NO_MODEL = envelope(
+    "This model does not exist, or this API key may not use it. See GET /v1/models.", "model", "model_not_found"
+)
 
 
 def test_the_enabled_models_are_listed(make_client: MakeClient, upstream: ScriptedServer) -> None:

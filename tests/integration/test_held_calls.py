@@ -129,7 +129,7 @@ def test_uploaders_that_vanish_give_their_threads_back(tmp_path: Path) -> None:
         "HOST": HOST,
         "WEB_CONCURRENCY": "1",
         "AMUX_MAX_CALLS": "1",
-        "AMUX_TRANSFER_SECONDS": "1",
+        "AMUX_CLIENT_TIMEOUT_SECONDS": "1",
         "AMUX_API_KEYS": processes.API_KEY,
         "MINIMAX_API_KEY": processes.UPSTREAM_KEY,
     }

@@ -344,7 +344,7 @@ def test_no_secret_is_in_the_log_at_any_level(tmp_path: Path) -> None:
     # The search was worth something: everything did speak.
     assert '"DEBUG"' in log
     assert "Malformed request: InvalidHeaderName" in log
-    bugs = [line["exc_info"] for line in json_lines(gateway.log) if line["message"] == "bug"]
+    bugs = [line["exc_info"] for line in json_lines(gateway.log) if line["message"] == "Unhandled exception"]
     assert len(bugs) == 2
     assert all("builtins.RuntimeError" in bug and "builtins.ValueError" in bug for bug in bugs)
     assert all("broken_app.py" in bug for bug in bugs)

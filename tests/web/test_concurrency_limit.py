@@ -89,7 +89,7 @@ def test_the_call_after_the_last_slot_is_refused_counted_and_sends_nothing() -> 
     assert 1 <= int(refused.headers["Retry-After"]) <= 60
     assert refused.json == {
         "error": {
-            "message": "The gateway is busy with as many calls as it can hold: try again in a moment.",
+            "message": "The gateway is at its concurrency limit; retry in 2 seconds.",
             "type": "minimax_image_error",
             "param": None,
             "code": "gateway_full",
