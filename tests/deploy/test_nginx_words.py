@@ -20,7 +20,10 @@ NGINX_TOO = [refusal for refusal in PROTOCOL_ERRORS.values() if refusal.status !
 def read_maps() -> dict[str, dict[str, str]]:
     """What each `map` makes of what, by the name of the variable that it sets."""
     maps = re.findall(r"^map [^\n]+ \$(\w+) \{\n(.*?)^\}", SHIPPED.read_text(), re.DOTALL | re.MULTILINE)
-    lines = {name: [shlex.split(line, comments=True) for line in inside.splitlines()] for name, inside in maps}
+    lines = {
+        name: [words for line in inside.splitlines() if (words := shlex.split(line, comments=True))]
+        for name, inside in maps
+    }
     return {name: {key: value.removesuffix(";") for key, value in each} for name, each in lines.items()}
 
 
