@@ -40,7 +40,7 @@ def settings(monkeypatch: pytest.MonkeyPatch, **variables: str) -> Settings:
     return Settings.from_env()
 
 
-def test_the_defaults_are_the_contract_s(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_defaults_match_the_contract(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings(monkeypatch) == Settings(
         api_keys=("caller-secret",),
         minimax_api_key="upstream-secret",
@@ -135,7 +135,7 @@ def test_a_good_value_is_read(
     assert getattr(settings(monkeypatch, **{variable: value}), field) == read
 
 
-def test_a_port_given_by_a_platform_is_open_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_port_without_a_host_listens_on_every_address(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings(monkeypatch, PORT="80").host == "0.0.0.0"
     assert settings(monkeypatch, PORT="80", HOST="127.0.0.1").host == "127.0.0.1"
 
@@ -248,7 +248,7 @@ def test_a_bad_value_stops_the_start_and_is_not_printed(
 STORED = {"DATABASE_URL": "sqlite:////tmp/secret.db", "AMUX_PRICES": "image-01=3500", "MINIMAX_API_KEY": "k"}
 
 
-def test_with_a_database_the_keys_are_in_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_a_database_no_keys_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in STORED.items():
         monkeypatch.setenv(name, value)
     read = Settings.from_env()
@@ -265,7 +265,7 @@ def test_with_a_database_the_keys_are_in_there(monkeypatch: pytest.MonkeyPatch) 
         ({"AMUX_ENABLED_MODELS": "image-01,image-01-live"}, "AMUX_PRICES"),
     ],
 )
-def test_with_a_database_some_variables_hang_together(
+def test_with_a_database_keys_must_be_unset_and_prices_complete(
     monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], fault: str
 ) -> None:
     for name, value in (STORED | variables).items():
@@ -317,14 +317,14 @@ def test_a_key_is_required(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         Settings.from_env()
 
 
-def test_all_faults_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_faults_are_reported_together(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError) as caught:
         settings(monkeypatch, **{name: values[0] for name, values in BAD.items()})
     named = [line.partition(":")[0].strip() for line in str(caught.value).splitlines()[1:]]
     assert named == sorted(VARIABLES)
 
 
-def test_every_variable_has_bad_values_here() -> None:
+def test_every_variable_has_bad_values_in_this_file() -> None:
     assert set(BAD) == set(VARIABLES)
     assert len(dataclasses.fields(Settings)) == len(ROWS) == len(VARIABLES)
 
@@ -389,7 +389,7 @@ def test_a_wrong_configuration_ends_the_process_with_one_message(code: str) -> N
     assert "secretly" not in ended.stderr
 
 
-def test_a_right_configuration_starts_in_silence() -> None:
+def test_a_correct_configuration_logs_nothing() -> None:
     ended = start("import wsgi", **LEAST)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
 

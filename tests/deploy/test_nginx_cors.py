@@ -47,10 +47,10 @@ def test_a_preflight_passes_through(tmp_path: Path) -> None:
         ({}, ORIGIN, None),
     ],
 )
-def test_an_allowed_origin_may_read_nginx_s_own_errors(
+def test_an_allowed_origin_may_read_nginxs_own_errors(
     tmp_path: Path, changes: dict[str, str], origin: str | None, allowed: str | None
 ) -> None:
-    """A browser that could not read `x-should-retry` would make the SDK try a broken call again."""
+    """If a browser cannot read `x-should-retry`, the SDK retries a call that may have been charged."""
     with nginx(tmp_path, f"{NOBODY}:{free_port()}", changes=changes) as front:
         reply = ask(front.url, generation("a", *([f"Origin: {origin}"] if origin else [])))
     assert (reply.status, reply.headers.get("access-control-allow-origin")) == (502, allowed)
