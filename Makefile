@@ -1,23 +1,25 @@
-# Two commands: `make run` and `make test`. Both start from nothing but Python 3.11 and git.
+# `make help` lists the targets. They need Python 3.11 and git; everything else is installed by them.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 INSTALLED := .venv/.installed
 
-.PHONY: run test lint bench
+.PHONY: help run test lint bench
 
-run: $(INSTALLED)
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
+
+run: $(INSTALLED)  ## start the gateway, with the sandbox if MINIMAX_API_KEY is not set
 	@.venv/bin/python scripts/run.py
 
-test: lint
+test: lint  ## run the linters and all tests; ARGS="-k name" passes arguments to pytest
 	@scripts/install-test-tools
 	.venv/bin/pytest -n 2 --cov --cov-report=term-missing:skip-covered $(ARGS)
 
-# Beside LiteLLM's proxy, Portkey's gateway and nginx, on loopback, in under ten minutes: docs/benchmarks.md
-bench: $(INSTALLED)
+bench: $(INSTALLED)  ## compare with LiteLLM, Portkey and nginx in under ten minutes (docs/benchmarks.md)
 	@scripts/install-bench-tools $(findstring gevent,$(ARGS))
 	@.venv/bin/python -m bench $(ARGS)
 
-lint: $(INSTALLED)
+lint: $(INSTALLED)  ## run ruff and mypy
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy

@@ -1,4 +1,4 @@
-"""How gunicorn serves the gateway; picked up by plain `gunicorn wsgi:app`."""
+"""gunicorn settings of the gateway, which `gunicorn wsgi:app` reads from the working directory."""
 
 import atexit
 import gc
@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-# Workers share their metrics through files. prometheus_client must find the folder when it is imported.
+# Workers share their metrics through files. prometheus_client reads the folder's name when it is imported.
 if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = _folder = tempfile.mkdtemp(prefix="amux-metrics-")
     _master = os.getpid()
@@ -21,6 +21,7 @@ if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
             shutil.rmtree(_folder, ignore_errors=True)
 
 
+from gunicorn.http.unreader import SocketUnreader
 from prometheus_client.multiprocess import mark_process_dead
 
 from app.server.worker import EnvelopeWorker
@@ -32,48 +33,50 @@ bind = f"{_settings.host}:{_settings.port}"
 backlog = 2048
 workers = _settings.web_concurrency
 worker_class = EnvelopeWorker
-EnvelopeWorker.transfer_seconds = _settings.transfer_seconds
+EnvelopeWorker.transfer_seconds = _settings.client_timeout_seconds
+# The default of 1 MiB is copied twice per read, which is most of what an upload costs.
+SocketUnreader.max_body_chunk = 192 * 1024
 
-# A call is a thread that waits. The spare ones keep health checks and refusals quick when every slot is taken.
-# The kernel does not share connections out evenly, so one worker alone must be able to hold a whole wave.
+# Each call holds a thread while it waits. The spare threads keep health checks and error responses fast when every slot
+# is taken. The kernel distributes connections unevenly, so each worker is sized to hold a whole burst by itself.
 threads = _settings.max_calls + 64
 worker_connections = 4 * threads
 
-# The calls in flight have been paid for: a stop waits for the slowest of them, and a little for the answer.
+# Calls in flight have been paid for: a stop waits for the slowest of them, plus time to send its response.
 graceful_timeout = int(_settings.minimax_timeout_seconds) + 30
-# Seconds. nginx gives an idle connection up after 1, and a stopping worker after 2: each before the next.
+# Seconds. Must exceed nginx's keepalive_timeout of 1 s (deploy/nginx.conf) and gunicorn's 2 s for a stopping worker.
 keepalive = 75
 
-# Configured once in the master: a fault is said once, and workers share the app's memory.
+# Load the app once in the master: a configuration error is reported once, and workers share the app's memory.
 preload_app = True
 control_socket_disable = True
-# At debug, gunicorn quotes what callers sent: half a head, with the key in it.
+# At debug level gunicorn logs parts of requests, such as half a header with the key in it.
 loglevel = "info" if _settings.log_level == "DEBUG" else _settings.log_level.lower()
 
-# A held call is two connections, and the usual soft limit is 1,024.
+# Each call in flight uses two connections, and the usual soft limit is 1,024.
 _hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 resource.setrlimit(resource.RLIMIT_NOFILE, (_hard_limit, _hard_limit))
 
-_STOPS = (signal.SIGTERM, signal.SIGQUIT, signal.SIGINT)
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGQUIT, signal.SIGINT)
 
 
 def when_ready(_server: Any) -> None:
-    """What lives for ever is not walked by the garbage collector, nor copied by it into every worker."""
+    """Freeze startup objects so that the garbage collector neither scans them nor copies their pages into workers."""
     gc.collect()
     gc.freeze()
 
 
 def post_fork(server: Any, _worker: Any) -> None:
-    """A stop that comes while a worker boots: the master's own handlers, which a worker is born with, would lose it."""
-    for order in _STOPS:
-        signal.signal(order, signal.SIG_DFL)
+    """Handle a stop signal that arrives while a worker boots; the handlers inherited from the master would drop it."""
+    for stop_signal in _STOP_SIGNALS:
+        signal.signal(stop_signal, signal.SIG_DFL)
     while not server.SIG_QUEUE.empty():
-        if server.SIG_QUEUE.get_nowait() in _STOPS:
+        if server.SIG_QUEUE.get_nowait() in _STOP_SIGNALS:
             raise SystemExit
 
 
 def on_starting(_server: Any) -> None:
-    """A database with another schema is said now, in one line, and not by every request."""
+    """Check the schema and the journal's folder once at startup instead of failing every request."""
     if _settings.database_url:
         from app.storage.database import Database
         from app.storage.journal import Journal
@@ -85,11 +88,12 @@ def on_starting(_server: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
+    """Start the storage's maintenance thread, which would not survive the fork."""
     storage = worker.wsgi.extensions.get("storage")
     if storage:
         storage.start_maintenance()
 
 
 def child_exit(_server: Any, worker: Any) -> None:
-    """A dead worker holds no calls."""
+    """Remove a dead worker's gauges, such as its calls in flight."""
     mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]

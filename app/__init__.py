@@ -22,6 +22,7 @@ from app.services.image_service import ImageService, Minimax
 from app.settings import Settings
 from app.web.authentication import create_authenticator
 from app.web.body_limits import MAX_BODY_BYTES
+from app.web.cors import register_cors
 from app.web.error_handlers import register_error_handlers
 from app.web.request_body import GatewayRequest
 from app.web.request_hooks import register_request_hooks
@@ -29,12 +30,16 @@ from app.web.request_hooks import register_request_hooks
 if TYPE_CHECKING:
     from app.storage.storage import Storage
 
-# Seconds after its deadline until a call in flight stops counting against its key, if its worker died.
+# Seconds past its deadline after which a call of a dead worker stops counting against its key's limits.
 LIMIT_MARGIN_SECONDS = 60
 
 
 def create_app(settings: Settings | None = None, minimax: Minimax | None = None) -> Flask:
-    """The gateway as a WSGI app. Without arguments it reads the environment (`ConfigError` if that is wrong)."""
+    """Create the gateway's WSGI app.
+
+    Without `settings` the environment is read, which raises `ConfigError` if it is wrong. `minimax` takes the client's
+    place, for tests.
+    """
     settings = settings or Settings.from_env()
     metrics.register_upstream_codes({*map(str, STATUS_CODES), *WITHOUT_CODE})
     accounts = create_accounts(settings)
@@ -50,6 +55,7 @@ def create_app(settings: Settings | None = None, minimax: Minimax | None = None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
 
     register_request_hooks(app)
+    register_cors(app, settings.cors_origins)
     register_error_handlers(app)
     app.register_blueprint(create_images_blueprint(settings, service, authenticate))
     app.register_blueprint(create_models_blueprint(settings, authenticate))
@@ -71,7 +77,7 @@ def create_client(settings: Settings) -> MinimaxClient:
 
 @dataclass(frozen=True)
 class Accounts:
-    """Who may call, how much, and at what price. `storage` is None without a database."""
+    """The accounts backend: authentication, rate limits and billing. `storage` is None without a database."""
 
     authenticator: Authenticator
     rate_limiter: RateLimiter
@@ -80,7 +86,7 @@ class Accounts:
 
 
 def create_accounts(settings: Settings) -> Accounts:
-    """Static keys, or a database. Connects to neither database nor Redis yet, so it is safe before a fork."""
+    """Create the accounts backend: static keys, or a database. Opens no connection yet, so it is safe before a fork."""
     if not settings.database_url:
         return Accounts(StaticApiKeys(settings.api_keys), NoRateLimits(), NoBilling())
 

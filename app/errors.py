@@ -1,7 +1,7 @@
-"""Owns what can go wrong: `GatewayError`, its kinds, and the one envelope that callers see.
+"""Error classes and the JSON error envelope.
 
-Nothing here knows Flask, so every room may raise these. `x-should-retry` is what the OpenAI SDKs obey; it
-defaults to false because a blind retry may be charged a second time.
+Nothing here imports Flask, so every room may raise these errors. The OpenAI SDKs obey `x-should-retry`. It defaults to
+false, because a retry may be charged a second time.
 """
 
 from __future__ import annotations
@@ -12,28 +12,29 @@ ERROR_TYPE = "minimax_image_error"
 
 
 class GatewayError(Exception):
-    """An answer other than 200.
+    """An error response.
 
-    `message` is for the caller and must never hold a key; `param` names the faulty field, or is None;
-    `code` is MiniMax's own number as a string where MiniMax refused, else a stable word.
-    `retry_after` is in seconds. `drain_body` makes the answer wait until the caller has sent everything.
+    `message` is shown to the caller and must never hold a key; a class may define its own. `param` names the faulty
+    field, or is None. `code` is MiniMax's number as a string if MiniMax rejected the call, else a stable word.
+    `retry_after` is in seconds. `drain_body` delays the response until the caller has sent the whole request.
     """
 
     http_status: int = 500
     code: str = "internal_error"
+    message: str = ""
     should_retry: bool = False
     retry_after: int | None = None
     drain_body: bool = True
     extra_headers: tuple[tuple[str, str], ...] = ()
 
-    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
+    def __init__(self, message: str | None = None, *, param: str | None = None, code: str | None = None) -> None:
+        self.message = self.message if message is None else message
         self.param = param
-        if code is not None:
-            self.code = code
+        self.code = self.code if code is None else code
+        super().__init__(self.message)
 
     def envelope(self) -> dict[str, Any]:
+        """The response body: `{"error": {"message", "type", "param", "code"}}`."""
         return {"error": {"message": self.message, "type": ERROR_TYPE, "param": self.param, "code": self.code}}
 
     def headers(self) -> dict[str, str]:
@@ -46,7 +47,7 @@ class GatewayError(Exception):
 class UpstreamError(GatewayError):
     """MiniMax rejected the call, or the call failed on the way.
 
-    `outcome_unknown` is True where MiniMax may have drawn, and billed, images that nobody received. `trace_id` is
+    `outcome_unknown` is True if MiniMax may have drawn, and billed, images that nobody received. `trace_id` is
     MiniMax's id of the call and `upstream_ms` its duration in milliseconds; both are for the log.
     """
 
@@ -56,25 +57,23 @@ class UpstreamError(GatewayError):
 
 
 class InvalidRequest(GatewayError):
-    """400: the caller's request breaks a rule of the contract."""
+    """400: the request breaks a rule of the contract."""
 
     http_status = 400
     code = "invalid_value"
 
 
 class InvalidApiKey(GatewayError):
-    """401: no key, or one that does not hold. The same words for all of them, and the key is never echoed."""
+    """401: missing, unknown, revoked or expired key (one message for all)."""
 
     http_status = 401
     code = "invalid_api_key"
+    message = "Missing, unknown, revoked or expired API key: send one as 'Authorization: Bearer <key>'."
     extra_headers = (("WWW-Authenticate", "Bearer"),)
-
-    def __init__(self) -> None:
-        super().__init__("Missing, unknown, revoked or expired API key: send one as 'Authorization: Bearer <key>'.")
 
 
 class ModelNotAuthorized(GatewayError):
-    """403: a known model that this gateway, or this endpoint, does not serve."""
+    """403: a known model that this gateway, endpoint or API key does not serve."""
 
     http_status = 403
     code = "model_not_authorized"
@@ -88,39 +87,35 @@ class ModelNotFound(GatewayError):
 
 
 class UnsupportedContentType(GatewayError):
-    """415: the body is of a kind that the endpoint does not read."""
+    """415: the endpoint does not read bodies of this content type."""
 
     http_status = 415
     code = "unsupported_media_type"
 
 
 class GatewayFull(GatewayError):
-    """503: every slot for a call is taken; nothing was sent, so trying again is safe."""
+    """503: the concurrency limit is reached. Nothing was sent to MiniMax, so a retry is safe."""
 
     http_status = 503
     code = "gateway_full"
     should_retry = True
     retry_after = 2
+    message = f"The gateway is at its concurrency limit; retry in {retry_after} seconds."
     drain_body = False
-
-    def __init__(self) -> None:
-        super().__init__("The gateway is busy with as many calls as it can hold: try again in a moment.")
 
 
 class SpoolFull(GatewayError):
-    """503: there is no room for a caller's body; nothing was sent, so trying again is safe."""
+    """503: no disk space for the request body. Nothing was sent to MiniMax, so a retry is safe."""
 
     http_status = 503
     code = "storage_full"
     should_retry = True
     retry_after = 5
-
-    def __init__(self) -> None:
-        super().__init__("The gateway has no room left to keep a body while it works on it: try again in a moment.")
+    message = f"No disk space left to buffer the request body; retry in {retry_after} seconds."
 
 
 class RateLimited(GatewayError):
-    """429: a limit of this key; nothing was sent. `retry_after` is when the window lets the next one in, in seconds."""
+    """429: a limit of this API key. Nothing was sent. `retry_after` is when the next call fits, in seconds."""
 
     http_status = 429
     code = "rate_limit_exceeded"
@@ -132,7 +127,7 @@ class RateLimited(GatewayError):
 
 
 class InsufficientBalance(GatewayError):
-    """429: the key's balance does not pay for this call; nothing was sent. In micro-units."""
+    """429: the balance of this API key does not cover the call. Nothing was sent. Amounts are in micro-units."""
 
     http_status = 429
     code = "insufficient_balance"
@@ -143,24 +138,20 @@ class InsufficientBalance(GatewayError):
 
 
 class DatabaseUnavailable(GatewayError):
-    """503: the database cannot be asked; nothing was sent."""
+    """503: the database does not answer. Nothing was sent to MiniMax, so a retry is safe."""
 
     http_status = 503
     code = "storage_unavailable"
     should_retry = True
     retry_after = 5
-
-    def __init__(self) -> None:
-        super().__init__("The gateway cannot reach its database: try again in a moment. Nothing was sent.")
+    message = f"The database is unavailable. Nothing was sent to MiniMax; retry in {retry_after} seconds."
 
 
 class UsageQueryLimit(GatewayError):
-    """503: others are having their usage added up; asking again is safe."""
+    """503: too many usage queries are running. A retry is safe."""
 
     http_status = 503
     code = "usage_busy"
     should_retry = True
     retry_after = 2
-
-    def __init__(self) -> None:
-        super().__init__("The gateway is adding up the usage of others: try again in a moment.")
+    message = f"Too many usage queries are running; retry in {retry_after} seconds."

@@ -1,7 +1,7 @@
-"""Owns what an operator watches: counted by every worker, and served whole by whichever one is asked.
+"""Prometheus metrics, aggregated over all workers.
 
 Workers share their counts through files in `PROMETHEUS_MULTIPROC_DIR` (prometheus_client's multiprocess mode), which
-gunicorn.conf.py sets before this is imported. No label has a value that a caller could choose.
+gunicorn.conf.py sets before this module is imported. No label takes a value that a caller can choose.
 """
 
 from __future__ import annotations
@@ -16,32 +16,34 @@ from app.model_catalog import MODELS
 
 SUCCESS, OTHER = "0", "other"
 
-# Pictures take 5 to 60 s; the upstream deadline is 180 s by default.
+# Images take 5 to 60 s; the upstream deadline is 180 s by default.
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180)
 
-REQUESTS = Counter("amux_requests", "Requests answered", ["endpoint", "model", "status"])
-REQUEST_SECONDS = Histogram("amux_request_seconds", "From the request to its answer", ["endpoint"], buckets=SECONDS)
-UPSTREAM_CALLS = Counter("amux_upstream_calls", "Calls of MiniMax by what it said: its code, or our word", ["code"])
-UPSTREAM_SECONDS = Histogram("amux_upstream_seconds", "How long MiniMax took", buckets=SECONDS)
-IMAGES_REQUESTED = Counter("amux_pictures_asked", "Pictures that MiniMax was asked for", ["model"])
-IMAGES_DELIVERED = Counter("amux_pictures_delivered", "Pictures that callers got", ["model"])
-IN_FLIGHT = Gauge("amux_calls_in_flight", "ConcurrencyLimit taken now", multiprocess_mode="livesum")
+REQUESTS = Counter("amux_requests", "Requests by endpoint, model and HTTP status", ["endpoint", "model", "status"])
+REQUEST_SECONDS = Histogram(
+    "amux_request_seconds", "Time from the request to its response, in seconds", ["endpoint"], buckets=SECONDS
+)
+UPSTREAM_CALLS = Counter("amux_upstream_calls", "Upstream calls by MiniMax status code or gateway error code", ["code"])
+UPSTREAM_SECONDS = Histogram("amux_upstream_seconds", "Duration of an upstream call, in seconds", buckets=SECONDS)
+IMAGES_REQUESTED = Counter("amux_pictures_asked", "Images requested from MiniMax", ["model"])
+IMAGES_DELIVERED = Counter("amux_pictures_delivered", "Images delivered to callers", ["model"])
+IN_FLIGHT = Gauge("amux_calls_in_flight", "Image requests in flight", multiprocess_mode="livesum")
 LIMITS_DEGRADED = Gauge(
-    "amux_limits_degraded", "Workers that count their keys' limits alone, as Redis is gone", multiprocess_mode="livesum"
+    "amux_limits_degraded",
+    "Workers using in-process rate limits because Redis is unavailable",
+    multiprocess_mode="livesum",
 )
 DATABASE_UNAVAILABLE = Gauge(
-    "amux_database_gone", "Workers that the database has not answered when they last asked", multiprocess_mode="livesum"
+    "amux_database_gone", "Workers whose last database operation failed", multiprocess_mode="livesum"
 )
-JOURNAL_ENTRIES = Gauge(
-    "amux_journal_pieces", "Charges and rows of usage that wait in the journal's folder", multiprocess_mode="livemax"
-)
-UNKNOWN_OUTCOMES = Counter("amux_unknown_outcomes", "Reservations that ended as unknown: MiniMax may have drawn")
-REJECTED_FULL = Counter("amux_refused_full", "Calls refused because every slot was taken")
-REQUEST_BYTES = Counter("amux_request_bytes", "Bytes of bodies received")
-RESPONSE_BYTES = Counter("amux_response_bytes", "Bytes of bodies answered")
+JOURNAL_ENTRIES = Gauge("amux_journal_pieces", "Journal entries waiting for replay", multiprocess_mode="livemax")
+UNKNOWN_OUTCOMES = Counter("amux_unknown_outcomes", "Reservations closed as unknown: MiniMax may have drawn and billed")
+REJECTED_FULL = Counter("amux_refused_full", "Calls rejected by the concurrency limit")
+REQUEST_BYTES = Counter("amux_request_bytes", "Request body bytes received")
+RESPONSE_BYTES = Counter("amux_response_bytes", "Response body bytes sent")
 
 
-# The known series exist from the start: an alert on `increase()` cannot see one whose first value is 1.
+# Known series exist from the start: an alert on `increase()` does not fire for a series whose first value is 1.
 for _model in MODELS:
     IMAGES_REQUESTED.labels(_model.id)
     IMAGES_DELIVERED.labels(_model.id)
@@ -58,7 +60,7 @@ def register_upstream_codes(codes: Collection[str]) -> None:
 
 
 def upstream_label(code: str) -> str:
-    """MiniMax's code, or our word; `other` for a code that nobody knows, of which there may be any number."""
+    """The `code` label of an upstream call: a registered code, or `other`, which bounds the number of series."""
     return code if code in _upstream_codes else OTHER
 
 

@@ -1,18 +1,28 @@
-"""Owns the operator's switches: read once from the environment, typed, frozen, and all faults told at once."""
+"""Settings read from the environment and validated together at startup.
+
+Each field of `Settings` is one row of the table of settings: its variable, its parser, its default and its
+documentation. Parsing, the documented table and the check for unknown variables are derived from these rows.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import logging
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
 from typing import Any, Self
 
-from environs import Env, EnvValidationError, validate
+from environs import validate
 
 from app.model_catalog import IMAGE_01, RESPONSE_FORMATS, Model, ResponseFormat
-from app.settings_values import PARSERS
+from app.settings_parsers import PARSERS
+from app.settings_table import Row, find_unknown, read_rows, row
 
-DEFAULT_BASE_URL = "https://api.minimax.io"
+log = logging.getLogger(__name__)
+
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+# Operator commands call nobody and sell nothing, so they run without these.
+_WITHOUT_SECRETS: Mapping[str, Any] = {"api_keys": (), "minimax_api_key": "", "prices": {}}
 
 
 class ConfigError(SystemExit):
@@ -21,84 +31,201 @@ class ConfigError(SystemExit):
 
 @dataclass(frozen=True)
 class Settings:
-    """What the operator chose.
+    """Immutable gateway settings.
 
-    `minimax_timeout_seconds` is the total deadline of one upstream call; `transfer_seconds` is how long a caller may
-    take to send a request, and again to take its answer; `max_calls` bounds the calls in flight of one worker process;
-    `spool_folder` holds big bodies while they are worked on; `model_aliases` is keyed in lower case. Where there is a
-    `database_url`, keys are in there, `prices` are micro-units a picture by the model's id, and `journal_folder` holds
-    what could not be written while the database was gone.
+    Times are in seconds. `model_aliases` is keyed in lower case; `prices` are micro-units per image, by model id.
     """
 
-    api_keys: tuple[str, ...] = field(repr=False)
-    minimax_api_key: str = field(repr=False)
-    minimax_base_url: str = DEFAULT_BASE_URL
-    minimax_timeout_seconds: float = 180.0
-    enabled_models: tuple[Model, ...] = (IMAGE_01,)
-    model_aliases: Mapping[str, Model] = field(default_factory=dict)
-    forward_dimensions: bool = False
-    default_response_format: ResponseFormat = "url"
-    max_calls: int = 1024
-    transfer_seconds: float = 120.0
-    spool_folder: str | None = None
-    database_url: str | None = field(default=None, repr=False)
-    redis_url: str | None = field(default=None, repr=False)
-    prices: Mapping[str, int] = field(default_factory=dict)
-    journal_folder: str = "journal"
-    usage_days: int = 90
-    host: str = "127.0.0.1"
-    port: int = 8000
-    web_concurrency: int = 2
-    log_level: str = "INFO"
+    api_keys: tuple[str, ...] = row(
+        "AMUX_API_KEYS",
+        "api_keys",
+        (),
+        "the callers' keys, comma separated; not beside `DATABASE_URL`",
+        shown="required",
+        secret=True,
+    )
+    minimax_api_key: str = row(
+        "MINIMAX_API_KEY",
+        "api_key",
+        "",
+        "MiniMax's key; without it `make run` starts the sandbox",
+        shown="required",
+        secret=True,
+    )
+    minimax_base_url: str = row(
+        "MINIMAX_BASE_URL",
+        "base_url",
+        "https://api.minimax.io",
+        "`https://api.minimaxi.com` in mainland China; a key works on one of the two hosts",
+    )
+    minimax_timeout_seconds: float = row(
+        "MINIMAX_TIMEOUT_SECONDS",
+        "float",
+        180.0,
+        "total deadline of one call to MiniMax",
+        validate=validate.Range(1, 3600),
+    )
+    enabled_models: tuple[Model, ...] = row(
+        "AMUX_ENABLED_MODELS",
+        "models",
+        (IMAGE_01,),
+        "add `,MiniMax-Image-01-live` to serve it on generations; it does not support `21:9`",
+        shown=f"`{IMAGE_01.id}`",
+    )
+    model_aliases: Mapping[str, Model] = row(
+        "AMUX_MODEL_ALIASES", "aliases", {}, "`gpt-image-1=MiniMax-Image-01,…` for clients with hard-wired names"
+    )
+    forward_dimensions: bool = row(
+        "AMUX_FORWARD_DIMENSIONS",
+        "bool",
+        False,
+        "forwards `width` and `height`: both, multiples of 8 from 512 to 2048, image-01 only, without `aspect_ratio`",
+    )
+    default_response_format: ResponseFormat = row(
+        "AMUX_DEFAULT_RESPONSE_FORMAT",
+        "str",
+        "url",
+        "`b64_json` for clients that send no `response_format` and need base64",
+        validate=validate.OneOf(RESPONSE_FORMATS),
+    )
+    cors_origins: tuple[str, ...] = row(
+        "AMUX_CORS_ORIGINS",
+        "origins",
+        (),
+        "origins whose web pages may call the gateway from a browser, comma separated, or `*`; never with credentials",
+    )
+    max_calls: int = row(
+        "AMUX_MAX_CALLS",
+        "int",
+        1024,
+        "calls in flight in one worker process; callers above it get `gateway_full`",
+        validate=validate.Range(1, 10_000),
+    )
+    client_timeout_seconds: float = row(
+        "AMUX_CLIENT_TIMEOUT_SECONDS",
+        "float",
+        120.0,
+        "time for a whole request to arrive, and again for its response to be read; its former name, "
+        "`AMUX_TRANSFER_SECONDS`, is still accepted",
+        former="AMUX_TRANSFER_SECONDS",
+        validate=validate.Range(1, 3600),
+    )
+    spool_folder: str | None = row(
+        "AMUX_SPOOL_FOLDER",
+        "folder",
+        None,
+        "for large bodies during a call; its files have no names and are freed with the call",
+        shown="the system's",
+    )
+    database_url: str | None = row(
+        "DATABASE_URL",
+        "database_url",
+        None,
+        "`sqlite:////var/lib/amux/amux.db` for one machine, `postgresql://user:password@host/name` for several; "
+        "run `flask --app wsgi db upgrade` first",
+        secret=True,
+    )
+    redis_url: str | None = row(
+        "REDIS_URL",
+        "redis_url",
+        None,
+        "`redis://host:6379/0`, or `rediss://` with TLS: counts rate limits over all processes instead of in each",
+        secret=True,
+    )
+    prices: Mapping[str, int] = row(
+        "AMUX_PRICES",
+        "prices",
+        {},
+        "micro-units per image for each enabled model: `MiniMax-Image-01=3500,…`",
+        shown="required with `DATABASE_URL`",
+    )
+    journal_folder: str = row(
+        "AMUX_JOURNAL_FOLDER",
+        "str",
+        "journal",
+        "for what could not be written while the database was unavailable; must outlive a restart",
+        validate=validate.Length(min=1),
+    )
+    usage_days: int = row(
+        "AMUX_USAGE_DAYS",
+        "int",
+        90,
+        "days that a request's usage row is kept; the ledger is kept for ever",
+        validate=validate.Range(1, 36_500),
+    )
+    host: str = row(
+        "HOST",
+        "str",
+        "127.0.0.1",
+        "with `PORT` set and `HOST` not, gunicorn listens on every address, as platforms expect; "
+        "`make run` stays on `127.0.0.1`",
+        validate=validate.Length(min=1),
+    )
+    port: int = row("PORT", "int", 8000, "the port to listen on", validate=validate.Range(1, 65535))
+    web_concurrency: int = row("WEB_CONCURRENCY", "int", 2, "worker processes", validate=validate.Range(1, 256))
+    log_level: str = row(
+        "LOG_LEVEL", "str", "INFO", "`DEBUG` `INFO` `WARNING` `ERROR`", validate=validate.OneOf(LOG_LEVELS)
+    )
 
     @classmethod
-    def from_env(cls, *, serving: bool = True) -> Self:
-        """Reads the environment. Raises `ConfigError`, which names every faulty variable and prints no value.
+    def from_env(cls, *, require_secrets: bool = True) -> Self:
+        """Read the environment. Raises `ConfigError`, which names every faulty variable and prints no value.
 
-        Where `serving` is False, as for the operator's commands, keys and prices may be missing, and are not read.
+        Without `require_secrets`, as for operator commands, keys and prices are not read and may be missing.
         """
-        env: Any = Env(eager=False)  # typed Any: environs attaches its parsers by name
-        for name, parser in PARSERS.items():
-            env.add_parser(name, parser)
-        # A platform that sets PORT routes to the machine's address; without one, nobody else should reach us.
-        default_host = "127.0.0.1" if env.str("PORT", None) is None else "0.0.0.0"
-        database_url = env.database_url("DATABASE_URL", "")
-        enabled_models = env.models("AMUX_ENABLED_MODELS", IMAGE_01.id)
-        settings = cls(
-            api_keys=_read_api_keys(env, stored=bool(database_url)) if serving else (),
-            minimax_api_key=env.api_key("MINIMAX_API_KEY") if serving else "",
-            minimax_base_url=env.base_url("MINIMAX_BASE_URL", DEFAULT_BASE_URL),
-            minimax_timeout_seconds=env.float("MINIMAX_TIMEOUT_SECONDS", 180.0, validate=validate.Range(1, 3600)),
-            enabled_models=enabled_models,
-            model_aliases=env.aliases("AMUX_MODEL_ALIASES", ""),
-            forward_dimensions=env.bool("AMUX_FORWARD_DIMENSIONS", False),
-            default_response_format=env.str(
-                "AMUX_DEFAULT_RESPONSE_FORMAT", "url", validate=validate.OneOf(RESPONSE_FORMATS)
-            ),
-            max_calls=env.int("AMUX_MAX_CALLS", 1024, validate=validate.Range(1, 10_000)),
-            transfer_seconds=env.float("AMUX_TRANSFER_SECONDS", 120.0, validate=validate.Range(1, 3600)),
-            spool_folder=env.folder("AMUX_SPOOL_FOLDER", ""),
-            database_url=database_url,
-            redis_url=env.redis_url("REDIS_URL", ""),
-            prices=env.prices("AMUX_PRICES", "", models=enabled_models if database_url else ()) if serving else {},
-            journal_folder=env.str("AMUX_JOURNAL_FOLDER", "journal", validate=validate.Length(min=1)),
-            usage_days=env.int("AMUX_USAGE_DAYS", 90, validate=validate.Range(1, 36_500)),
-            host=env.str("HOST", default_host, validate=validate.Length(min=1)),
-            port=env.int("PORT", 8000, validate=validate.Range(1, 65535)),
-            web_concurrency=env.int("WEB_CONCURRENCY", 2, validate=validate.Range(1, 256)),
-            log_level=env.str("LOG_LEVEL", "INFO", validate=validate.OneOf(LOG_LEVELS)),
-        )
-        try:
-            env.seal()
-        except EnvValidationError as error:
-            raise ConfigError(_describe(error.error_messages)) from None
-        return settings
+        unread = {} if require_secrets else _WITHOUT_SECRETS
+        read, faults = read_rows({name: each for name, each in ROWS.items() if name not in unread}, PARSERS)
+        values = {**read, **unread}
+        if "HOST" not in os.environ and "PORT" in os.environ:
+            values["host"] = "0.0.0.0"  # a platform that sets PORT routes to the machine's address
+        if require_secrets:
+            faults |= _combination_faults(values)
+        if faults:
+            raise ConfigError(_format_errors(faults))
+        return cls(**values)
 
 
-def _read_api_keys(env: Any, *, stored: bool) -> Any:
-    return env.no_keys("AMUX_API_KEYS", "") if stored else env.api_keys("AMUX_API_KEYS")
+# By attribute of `Settings`, in the order of the documentation.
+ROWS: Mapping[str, Row] = {declared.name: declared.metadata["row"] for declared in fields(Settings)}
 
 
-def _describe(faults: Any) -> str:
-    lines = [f"  {name}: {' '.join(messages)}" for name, messages in sorted(dict(faults).items())]
+def markdown_rows() -> list[str]:
+    """The documentation's table `| variable | default | meaning |`, a line for each setting."""
+    return [each.markdown() for each in ROWS.values()]
+
+
+def log_unknown_variables(names: Iterable[str]) -> None:
+    """Warn of variables that begin like a setting and are none, with the nearest setting. Values are never printed."""
+    for name, nearest in find_unknown(names, ROWS.values()).items():
+        hint = f": did you mean {nearest}?" if nearest else ""
+        log.warning("Unknown setting %s is ignored%s", name, hint)
+
+
+def _combination_faults(values: Mapping[str, Any]) -> dict[str, str]:
+    """Rules that span several settings. A value that could not be parsed is None here, and is reported already."""
+    stored, prices = bool(values["database_url"]), values["prices"]
+    unpriced = [model.id for model in values["enabled_models"] or () if model.id not in (prices or {})]
+    rules = (
+        (
+            "AMUX_API_KEYS",
+            stored and os.environ.get("AMUX_API_KEYS"),
+            "Expected not to be set beside DATABASE_URL: the keys are in the database.",
+        ),
+        (
+            "AMUX_API_KEYS",
+            not stored and values["api_keys"] == (),
+            "Expected one or more keys with commas between them, unless DATABASE_URL is set.",
+        ),
+        ("MINIMAX_API_KEY", values["minimax_api_key"] == "", "Environment variable not set."),
+        (
+            "AMUX_PRICES",
+            stored and prices is not None and unpriced,
+            f"Expected a price for: {', '.join(unpriced)}.",
+        ),
+    )
+    return {variable: message for variable, broken, message in rules if broken}
+
+
+def _format_errors(faults: Mapping[str, str]) -> str:
+    lines = [f"  {name}: {message}" for name, message in sorted(faults.items())]
     return "\n".join(["The gateway cannot start. These environment variables are missing or wrong:", *lines])

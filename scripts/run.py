@@ -1,4 +1,4 @@
-"""Runs the gateway on this machine with the Procfile's own commands, and the sandbox where there is no MiniMax key."""
+"""`make run`: starts the gateway with the Procfile's commands, and the sandbox too if MINIMAX_API_KEY is not set."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from honcho.environ import parse_procfile
 ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
 START_SECONDS = 60
-# honcho kills what is still running this long after a stop; the calls in flight have been paid for.
+# Seconds until honcho kills a process that was told to stop. Calls in flight have been paid for, so this is long.
 honcho.manager.KILL_WAIT = 3600
-_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy of the environment is not for loopback
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy for loopback
 
 READY = """
-The gateway is ready at {base_url}; {upstream} draws. Ctrl-C stops it.
+The gateway is ready at {base_url}; images come from {upstream}. Ctrl-C stops it.
 {keys}
 Text to image:
   curl {base_url}/v1/images/generations \\
@@ -46,14 +46,14 @@ Python (pip install openai):
 
 
 KEYS = """
-Keys are in the database. This makes one, in a shell with the same DATABASE_URL:
+API keys are in the database. Create one in a shell with the same DATABASE_URL:
   AMUX_API_KEY=$(cd {root} && {flask} --app wsgi keys create --name NAME)
   export AMUX_API_KEY
 """
 
 
 class Runner(honcho.manager.Manager):  # type: ignore[misc]
-    """honcho, which fails where a stop comes before every process has told its pid: here the stop comes again."""
+    """Repeats a stop until every process has reported its pid; honcho would fail before that."""
 
     def terminate(self) -> None:
         if self._all_started():
@@ -79,8 +79,9 @@ def main() -> int:
         return 1
     manager = Runner()
     for name in names:
-        manager.add_process(name, f"exec {commands[name]}", env=environment, cwd=str(ROOT))
-    # Nobody is left to press Ctrl-C when the terminal is closed.
+        env = environment if name == "web" else without_workers(environment)
+        manager.add_process(name, f"exec {commands[name]}", env=env, cwd=str(ROOT))
+    # A closed terminal stops the processes as Ctrl-C does.
     signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     threading.Thread(target=announce, args=(environment, "sandbox" in names), daemon=True).start()
     manager.loop()
@@ -88,12 +89,12 @@ def main() -> int:
 
 
 def upgrade(command: str, environment: dict[str, str]) -> bool:
-    """The database's schema; what is wrong with it, the command says."""
+    """Upgrade the database's schema. False if that failed; the command prints the reason."""
     return subprocess.run(shlex.split(command), cwd=ROOT, env=environment).returncode == 0
 
 
 def check_port(text: str) -> int:
-    """The port's number. Ends the run with one line where it cannot be had."""
+    """The port as a number. Exits with one line if it is invalid or cannot be listened on."""
     port = int(text) if text.isascii() and text.isdecimal() and len(text) < 6 else 0
     if not 1 <= port <= 65535:
         sys.exit("PORT must be a number from 1 to 65535.")
@@ -101,13 +102,15 @@ def check_port(text: str) -> int:
         with socket.create_server((HOST, port)):
             return port
     except PermissionError:
-        sys.exit(f"Port {port} is not allowed to you: choose one from 1024 up, like PORT=8001 make run")
+        sys.exit(f"Port {port} needs root: choose one above 1023, for example PORT=8001 make run")
     except OSError:
-        sys.exit(f"Port {port} is in use: stop what listens there, or choose another one, like PORT=8001 make run")
+        sys.exit(
+            f"Port {port} is in use: stop the program on it or choose another port, for example PORT=8001 make run"
+        )
 
 
 def sandbox_environment() -> dict[str, str]:
-    """A free port and a key of its own for the sandbox, and the gateway pointed at it."""
+    """Variables that give the sandbox a free port and a key, and point the gateway to it."""
     with socket.create_server((HOST, 0)) as probe:
         port = str(probe.getsockname()[1])
     return {
@@ -117,29 +120,34 @@ def sandbox_environment() -> dict[str, str]:
     }
 
 
+def without_workers(environment: dict[str, str]) -> dict[str, str]:
+    """The environment without WEB_CONCURRENCY. The sandbox ignores it, but gunicorn fails to import if it is wrong."""
+    return {name: value for name, value in environment.items() if name != "WEB_CONCURRENCY"}
+
+
 def announce(environment: dict[str, str], sandbox: bool) -> None:
-    """Prints lines to paste as soon as everything answers."""
+    """Print example commands once the gateway, and the sandbox if there is one, respond."""
     base_url = f"http://{HOST}:{environment['PORT']}"
     needed = [f"{base_url}/readyz"] + ([f"{environment['MINIMAX_BASE_URL']}/healthz"] if sandbox else [])
     give_up = time.monotonic() + START_SECONDS
-    while not all(answers(url) for url in needed):
+    while not all(responds(url) for url in needed):
         if time.monotonic() > give_up:
             return
         time.sleep(0.1)
     key = environment.get("AMUX_API_KEYS", "").split(",")[0]
     text = READY.format(
         base_url=base_url,
-        upstream="the built-in sandbox (no MINIMAX_API_KEY is set)" if sandbox else "MiniMax itself, for money,",
+        upstream="the built-in sandbox (MINIMAX_API_KEY is not set)" if sandbox else "MiniMax, which charges for them",
         keys="" if key else KEYS.format(root=shlex.quote(str(ROOT)), flask=shlex.quote(sys.executable) + " -m flask"),
         key=repr(key) if key else 'os.environ["AMUX_API_KEY"]',
         imports="" if key else "import os\n  ",
         authorization=shlex.quote(f"Authorization: Bearer {key}") if key else '"Authorization: Bearer $AMUX_API_KEY"',
-        image=shlex.quote(f'image=@"{ROOT / "examples" / "face.jpg"}"'),  # curl's own quotes: a comma would split it
+        image=shlex.quote(f'image=@"{ROOT / "examples" / "face.jpg"}"'),  # quoted for curl, which splits at commas
     )
     print(text, flush=True)
 
 
-def answers(url: str) -> bool:
+def responds(url: str) -> bool:
     try:
         with _OPENER.open(url, timeout=2) as response:
             return bool(response.status == 200)

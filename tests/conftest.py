@@ -1,4 +1,4 @@
-"""Fixtures that every room shares, and the rule that nothing may be skipped on CI."""
+"""Fixtures shared by all tests, and the rule that CI fails if a test is skipped."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ AUTH = {"Authorization": f"Bearer {API_KEY}"}
 
 @pytest.fixture
 def upstream() -> Iterator[ScriptedServer]:
-    """MiniMax as a script on a real socket."""
+    """A scripted MiniMax on a real socket."""
     with scripted_server() as server:
         yield server
 
 
 @pytest.fixture
 def make_client(upstream: ScriptedServer) -> MakeClient:
-    """A test client of the whole app, with chosen settings, in front of `upstream`."""
+    """Create a test client of the whole app, with the given settings, in front of `upstream`."""
 
     def make(**chosen: object) -> FlaskClient:
         base = {

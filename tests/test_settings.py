@@ -1,8 +1,10 @@
-"""The operator's switches: each good value, each bad one, all faults in one message, and no secret in any."""
+"""Settings: good and bad values, all faults in one message without secrets, the documented table, misspelt names."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
+import re
 import subprocess
 import sys
 from typing import Any
@@ -10,22 +12,25 @@ from typing import Any
 import pytest
 
 from app.model_catalog import IMAGE_01, IMAGE_01_LIVE
-from app.settings import ConfigError, Settings
-from tests.support.processes import ROOT, environment
+from app.settings import ROWS, ConfigError, Settings, markdown_rows
+from app.settings_table import find_unknown
+from tests.support.processes import ROOT, environment, procfile_command
 
 VARIABLES = (
     *("MINIMAX_API_KEY", "MINIMAX_BASE_URL", "MINIMAX_TIMEOUT_SECONDS"),
     *("AMUX_API_KEYS", "AMUX_ENABLED_MODELS", "AMUX_MODEL_ALIASES", "AMUX_FORWARD_DIMENSIONS"),
-    *("AMUX_DEFAULT_RESPONSE_FORMAT", "AMUX_MAX_CALLS", "AMUX_TRANSFER_SECONDS", "AMUX_SPOOL_FOLDER"),
+    *("AMUX_DEFAULT_RESPONSE_FORMAT", "AMUX_CORS_ORIGINS", "AMUX_MAX_CALLS"),
+    *("AMUX_CLIENT_TIMEOUT_SECONDS", "AMUX_SPOOL_FOLDER"),
     *("DATABASE_URL", "REDIS_URL", "AMUX_PRICES", "AMUX_JOURNAL_FOLDER", "AMUX_USAGE_DAYS"),
     *("HOST", "PORT", "WEB_CONCURRENCY", "LOG_LEVEL"),
 )
+OLD_NAME = "AMUX_TRANSFER_SECONDS"
 LEAST = {"AMUX_API_KEYS": "caller-secret", "MINIMAX_API_KEY": "upstream-secret"}
 
 
 @pytest.fixture(autouse=True)
 def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in VARIABLES:
+    for name in (*VARIABLES, OLD_NAME):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -35,7 +40,7 @@ def settings(monkeypatch: pytest.MonkeyPatch, **variables: str) -> Settings:
     return Settings.from_env()
 
 
-def test_the_defaults_are_the_contract_s(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_defaults_match_the_contract(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings(monkeypatch) == Settings(
         api_keys=("caller-secret",),
         minimax_api_key="upstream-secret",
@@ -45,8 +50,9 @@ def test_the_defaults_are_the_contract_s(monkeypatch: pytest.MonkeyPatch) -> Non
         model_aliases={},
         forward_dimensions=False,
         default_response_format="url",
+        cors_origins=(),
         max_calls=1024,
-        transfer_seconds=120.0,
+        client_timeout_seconds=120.0,
         spool_folder=None,
         database_url=None,
         redis_url=None,
@@ -84,10 +90,29 @@ GOOD: list[tuple[str, str, str, Any]] = [
     *[("AMUX_FORWARD_DIMENSIONS", text, "forward_dimensions", True) for text in ("true", "True", "1", "yes", "on")],
     *[("AMUX_FORWARD_DIMENSIONS", text, "forward_dimensions", False) for text in ("false", "FALSE", "0", "no", "off")],
     ("AMUX_DEFAULT_RESPONSE_FORMAT", "b64_json", "default_response_format", "b64_json"),
+    ("AMUX_CORS_ORIGINS", "", "cors_origins", ()),
+    ("AMUX_CORS_ORIGINS", "*", "cors_origins", ("*",)),
+    ("AMUX_CORS_ORIGINS", "https://app.example", "cors_origins", ("https://app.example",)),
+    (
+        "AMUX_CORS_ORIGINS",
+        "https://app.example, http://localhost:3000,https://app.example",
+        "cors_origins",
+        ("https://app.example", "http://localhost:3000"),
+    ),
+    *[
+        ("AMUX_CORS_ORIGINS", origin, "cors_origins", (origin,))
+        for origin in (
+            "http://[::1]:3000",
+            "https://127.0.0.1:80",
+            "app://obsidian.md",
+            "https://xn--bcher-kva.example",
+        )
+    ],
     ("AMUX_MAX_CALLS", "1", "max_calls", 1),
-    ("AMUX_TRANSFER_SECONDS", "1", "transfer_seconds", 1.0),
-    ("AMUX_TRANSFER_SECONDS", "2.5", "transfer_seconds", 2.5),
-    ("AMUX_TRANSFER_SECONDS", "3600", "transfer_seconds", 3600.0),
+    (OLD_NAME, "2.5", "client_timeout_seconds", 2.5),
+    ("AMUX_CLIENT_TIMEOUT_SECONDS", "1", "client_timeout_seconds", 1.0),
+    ("AMUX_CLIENT_TIMEOUT_SECONDS", "2.5", "client_timeout_seconds", 2.5),
+    ("AMUX_CLIENT_TIMEOUT_SECONDS", "3600", "client_timeout_seconds", 3600.0),
     ("AMUX_SPOOL_FOLDER", "", "spool_folder", None),
     ("AMUX_SPOOL_FOLDER", "/tmp", "spool_folder", "/tmp"),
     ("REDIS_URL", "redis://:password@localhost:6379/0", "redis_url", "redis://:password@localhost:6379/0"),
@@ -110,7 +135,7 @@ def test_a_good_value_is_read(
     assert getattr(settings(monkeypatch, **{variable: value}), field) == read
 
 
-def test_a_port_given_by_a_platform_is_open_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_port_without_a_host_listens_on_every_address(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings(monkeypatch, PORT="80").host == "0.0.0.0"
     assert settings(monkeypatch, PORT="80", HOST="127.0.0.1").host == "127.0.0.1"
 
@@ -177,7 +202,14 @@ BAD: dict[str, list[str]] = {
     "AMUX_FORWARD_DIMENSIONS": ["", "maybe", "2", "secretly"],
     "AMUX_DEFAULT_RESPONSE_FORMAT": ["", "base64", "URL", "png", "secretly"],
     "AMUX_MAX_CALLS": ["", "0", "-1", "1.5", "10001", "many", "9" * 5000],
-    "AMUX_TRANSFER_SECONDS": ["", "0", "-1", "0.5", "3601", "nan", "inf", "soon"],
+    "AMUX_CORS_ORIGINS": [
+        *("app.example", "https://", "https://app.example/", "https://app.example/secretly", "https://app.example?a"),
+        *("https://App.example", "HTTPS://app.example", "https://app.example:443", "http://app.example:80"),
+        *("https://app.example:0", "https://app.example:65536", "https://user@app.example", "https://app.example#a"),
+        *("*,https://app.example", "https://app.example,", ",", " ", "null", "https://*.app.example", "**"),
+        *("https://bücher.example", "https://app.example https://b.example", "https://[::1", "https://[x]", "//a.b"),
+    ],
+    "AMUX_CLIENT_TIMEOUT_SECONDS": ["", "0", "-1", "0.5", "3601", "nan", "inf", "soon"],
     "AMUX_SPOOL_FOLDER": [" ", "/nowhere/secretly", __file__],
     "DATABASE_URL": [
         "mysql://u:secretly@h/d",
@@ -216,7 +248,7 @@ def test_a_bad_value_stops_the_start_and_is_not_printed(
 STORED = {"DATABASE_URL": "sqlite:////tmp/secret.db", "AMUX_PRICES": "image-01=3500", "MINIMAX_API_KEY": "k"}
 
 
-def test_with_a_database_the_keys_are_in_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_a_database_no_keys_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in STORED.items():
         monkeypatch.setenv(name, value)
     read = Settings.from_env()
@@ -233,7 +265,7 @@ def test_with_a_database_the_keys_are_in_there(monkeypatch: pytest.MonkeyPatch) 
         ({"AMUX_ENABLED_MODELS": "image-01,image-01-live"}, "AMUX_PRICES"),
     ],
 )
-def test_with_a_database_some_variables_hang_together(
+def test_with_a_database_keys_must_be_unset_and_prices_complete(
     monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], fault: str
 ) -> None:
     for name, value in (STORED | variables).items():
@@ -241,6 +273,39 @@ def test_with_a_database_some_variables_hang_together(
     with pytest.raises(ConfigError, match=f"(?m)^  {fault}: Expected .+$") as caught:
         Settings.from_env()
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["", "0", "3601", "secretly"])
+def test_a_bad_value_under_a_former_name_is_reported_under_it(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    with pytest.raises(ConfigError, match=f"(?m)^  {OLD_NAME}: .+$") as caught:
+        settings(monkeypatch, **{OLD_NAME: value})
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("old", "new", "agrees"), [("90", "90.0", True), ("90", "91", False)])
+def test_both_names_of_a_setting_must_agree(
+    monkeypatch: pytest.MonkeyPatch, old: str, new: str, *, agrees: bool
+) -> None:
+    variables = {OLD_NAME: old, "AMUX_CLIENT_TIMEOUT_SECONDS": new}
+    if agrees:
+        assert settings(monkeypatch, **variables).client_timeout_seconds == 90
+    else:
+        with pytest.raises(ConfigError, match=f"(?m)^  AMUX_CLIENT_TIMEOUT_SECONDS: .+{OLD_NAME}"):
+            settings(monkeypatch, **variables)
+
+
+def test_an_empty_list_of_keys_is_accepted_beside_a_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (STORED | {"AMUX_API_KEYS": ""}).items():
+        monkeypatch.setenv(name, value)
+    assert Settings.from_env().api_keys == ()
+
+
+def test_operator_commands_read_neither_keys_nor_prices(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (STORED | {"AMUX_API_KEYS": "not a key", "MINIMAX_API_KEY": "", "AMUX_PRICES": "x"}).items():
+        monkeypatch.setenv(name, value)
+    read = Settings.from_env(require_secrets=False)
+    assert (read.api_keys, read.minimax_api_key, read.prices) == ((), "", {})
+    assert read.database_url == STORED["DATABASE_URL"]
 
 
 @pytest.mark.parametrize("name", LEAST)
@@ -252,16 +317,51 @@ def test_a_key_is_required(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         Settings.from_env()
 
 
-def test_all_faults_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_faults_are_reported_together(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError) as caught:
         settings(monkeypatch, **{name: values[0] for name, values in BAD.items()})
     named = [line.partition(":")[0].strip() for line in str(caught.value).splitlines()[1:]]
     assert named == sorted(VARIABLES)
 
 
-def test_every_variable_has_bad_values_here() -> None:
+def test_every_variable_has_bad_values_in_this_file() -> None:
     assert set(BAD) == set(VARIABLES)
-    assert len(dataclasses.fields(Settings)) == len(VARIABLES)
+    assert len(dataclasses.fields(Settings)) == len(ROWS) == len(VARIABLES)
+
+
+def test_every_setting_is_documented_by_its_row() -> None:
+    """The documented table is `markdown_rows()` in its order, so that neither can be changed without the other."""
+    documents = [path for path in (ROOT / "docs" / "configuration.md", ROOT / "README.md") if path.exists()]
+    [document, *_] = [path for path in documents if "`LOG_LEVEL` |" in path.read_text()]
+    documented = re.findall(r"^\| `[A-Z_]+` \|.*\|$", document.read_text(), re.MULTILINE)
+    expected = markdown_rows()
+    table = "\n".join(expected)
+    assert documented == expected, f"{document.name} must hold this table of settings:\n{table}"
+
+
+UNKNOWN = [
+    ("AMUX_MAX_CALL", "AMUX_MAX_CALLS"),
+    ("AMUX_CORS_ORIGIN", "AMUX_CORS_ORIGINS"),
+    ("AMUX_CLIENT_TIMEOUT", "AMUX_CLIENT_TIMEOUT_SECONDS"),
+    ("MINIMAX_URL", "MINIMAX_BASE_URL"),
+    ("MINIMAX_KEY", "MINIMAX_API_KEY"),
+    ("AMUX_ZZZZZZZZZZZZ", None),
+]
+
+
+@pytest.mark.parametrize(("name", "nearest"), UNKNOWN)
+def test_an_unknown_variable_is_found_with_the_nearest_setting(name: str, nearest: str | None) -> None:
+    names = (*VARIABLES, OLD_NAME, name, "AMUX_API_KEY", "SANDBOX_PORT", "PATH", "XAMUX_MAX_CALL", "amux_max_call")
+    assert find_unknown(names, ROWS.values()) == {name: nearest}
+
+
+def test_a_misspelt_variable_is_logged_without_its_value() -> None:
+    ended = start("import wsgi", **LEAST, AMUX_MAX_CALL="secretly")
+    [line] = map(json.loads, ended.stdout.splitlines())
+    assert line["level"] == "WARNING"
+    assert line["message"] == "Unknown setting AMUX_MAX_CALL is ignored: did you mean AMUX_MAX_CALLS?"
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "secretly" not in ended.stdout
 
 
 def test_settings_are_frozen_and_show_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,6 +389,23 @@ def test_a_wrong_configuration_ends_the_process_with_one_message(code: str) -> N
     assert "secretly" not in ended.stderr
 
 
-def test_a_right_configuration_starts_in_silence() -> None:
+def test_a_correct_configuration_logs_nothing() -> None:
     ended = start("import wsgi", **LEAST)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("value", ["x", "", "0", "1.5"])
+def test_a_wrong_web_concurrency_ends_the_served_gateway_with_one_message(value: str) -> None:
+    """gunicorn reads this variable itself, while it is imported."""
+    ended = subprocess.run(
+        procfile_command("web").split(),
+        cwd=ROOT,
+        env=environment(**LEAST, WEB_CONCURRENCY=value),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (ended.returncode, ended.stdout) == (1, "")
+    opening, line = ended.stderr.splitlines()
+    assert opening.startswith("The gateway cannot start.")
+    assert line.startswith("  WEB_CONCURRENCY: ")

@@ -1,4 +1,4 @@
-"""Owns `/healthz`, `/readyz` and `/metrics`: they need no key, call nobody and spend nothing."""
+"""`/healthz`, `/readyz` and `/metrics`. They need no API key and call neither MiniMax nor the database."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ health = Blueprint("health", __name__)
 
 @health.get("/healthz")
 def healthz() -> ResponseReturnValue:
-    """The process is up."""
+    """Liveness: the process responds."""
     return jsonify({"status": "ok"})
 
 
 @health.get("/readyz")
 def readyz() -> ResponseReturnValue:
-    """The configuration is usable (with any other, the app would not exist), and no stop has been asked for."""
+    """Readiness: 503 once a stop was requested. Settings were validated at startup."""
     if shutting_down.is_set():
         return jsonify({"status": "draining"}), 503
     return jsonify({"status": "ready"})
@@ -28,5 +28,5 @@ def readyz() -> ResponseReturnValue:
 
 @health.get("/metrics")
 def show_metrics() -> ResponseReturnValue:
-    """For Prometheus."""
+    """Metrics of all workers in Prometheus's text format."""
     return Response(metrics.exposition(), content_type=CONTENT_TYPE_LATEST)

@@ -23,7 +23,7 @@ from app.web.request_context import current_context
 def create_images_blueprint(settings: Settings, service: ImageService, authenticate: Callable[[], None]) -> Blueprint:
     images = Blueprint("images", __name__, url_prefix="/v1/images")
     images.before_request(authenticate)
-    images.before_request(ConcurrencyLimit(settings.max_calls).take)
+    images.before_request(ConcurrencyLimit(settings.max_calls).acquire)
 
     generations_schema = ImageRequestSchema(settings, GENERATIONS)
     edits_schema = ImageRequestSchema(settings, EDITS)

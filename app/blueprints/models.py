@@ -1,4 +1,4 @@
-"""Owns `GET /v1/models` and `GET /v1/models/{id}`: clients list them before they draw."""
+"""`GET /v1/models` and `GET /v1/models/{id}`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from app.model_catalog import Model, find_model
 from app.settings import Settings
 from app.web.request_context import current_context
 
-# OpenAI's shape wants a date and MiniMax publishes none: the start of 2025, the year of image-01.
+# OpenAI's format requires a date and MiniMax publishes none. This is the start of 2025, the year of image-01.
 CREATED = 1735689600
 
 
@@ -29,11 +29,13 @@ def create_models_blueprint(settings: Settings, authenticate: Callable[[], None]
     def show(model_id: str) -> ResponseReturnValue:
         model = find_model(model_id, settings.model_aliases)
         if model is None or model not in served():
-            raise ModelNotFound("There is no such model here: see GET /v1/models.", param="model")
+            raise ModelNotFound(
+                "This model does not exist, or this API key may not use it. See GET /v1/models.", param="model"
+            )
         return jsonify(_describe(model))
 
     def served() -> list[Model]:
-        """What this key may use of what is enabled."""
+        """The enabled models that this API key may use."""
         caller = current_context().known_caller
         return [model for model in settings.enabled_models if caller.may_use(model)]
 

@@ -20,7 +20,6 @@ from gunicorn.http.errors import (
     ParseException,
     UnsupportedTransferCoding,
 )
-from gunicorn.http.unreader import SocketUnreader
 from gunicorn.util import close_graceful
 from gunicorn.workers.gthread import ThreadWorker
 
@@ -32,9 +31,6 @@ from app.web.request_context import RequestContext
 from app.web.shutdown import shutting_down
 
 log = logging.getLogger(__name__)
-
-# gunicorn reads up to 1 MiB of a body at once and copies it twice, which is most of what an upload then costs.
-SocketUnreader.max_body_chunk = 192 * 1024
 
 
 class Refusal(NamedTuple):
@@ -134,7 +130,7 @@ class EnvelopeWorker(ThreadWorker):  # type: ignore[misc]
             self.log.warning("Malformed request: %s, request id %s", type(exc).__name__, context.request_id)
         else:
             refusal = _bug(context.request_id)
-            log.error("bug", exc_info=exc, extra={"request_id": context.request_id})
+            log.error("Unhandled exception", exc_info=exc, extra={"request_id": context.request_id})
         error = GatewayError(refusal.message, code=refusal.code)
         context.set_error(error)
         body = json.dumps(error.envelope()).encode()

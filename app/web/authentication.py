@@ -1,4 +1,4 @@
-"""Owns the bearer header: who is calling, or 401."""
+"""Bearer authentication: resolves the API key, or raises 401."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def bearer_token(header: str) -> str:
 
 
 def create_authenticator(authenticator: Authenticator) -> Callable[[], None]:
-    """A `before_request` that lets only known callers pass. It raises `InvalidApiKey`."""
+    """Create a `before_request` hook that sets the context's caller, or raises `InvalidApiKey`."""
 
     def authenticate() -> None:
         context = current_context()
         context.caller = authenticator.authenticate(bearer_token(request.headers.get("Authorization", "")))
         if context.caller.key_id is not None:
-            context.receipt.charged = 0  # until something is
+            context.receipt.charged = 0  # billing sets it to the price of the call
 
     return authenticate

@@ -1,7 +1,7 @@
-"""Owns what a caller's body may cost: it is bounded, counted, and read to its end before a refusal is sent.
+"""Request body limits: maximum size, byte count, and draining before an error response is sent.
 
-A client that is still uploading when the answer comes sees a broken pipe instead of the answer; openai-node
-then uploads everything twice more. So an error waits until the caller has finished sending, up to a bound.
+A client that is still uploading when the response arrives sees a broken pipe instead of the response; openai-node then
+uploads everything twice more. So an error response waits until the caller has finished sending, up to a limit.
 """
 
 from __future__ import annotations
@@ -21,10 +21,14 @@ class _Readable(Protocol):
 
 
 class LimitedBody:
-    """Stands in for `wsgi.input`: counts what is read and notices a body that ends before its Content-Length."""
+    """Replacement for `wsgi.input` that counts the bytes read and detects a body shorter than its Content-Length.
+
+    `read` raises `RequestTimeout` (408) if the body arrives too slowly, `RequestEntityTooLarge` (413) if a body without
+    a length exceeds `MAX_BODY_BYTES`, and `ClientDisconnected` (400) if it is cut short.
+    """
 
     def __init__(self, stream: _Readable, length: int | None, seconds: float | None = None) -> None:
-        """`seconds` is how long the server waits for the whole of a request, where that is known."""
+        """`seconds` is the server's deadline for a whole request, if it is known."""
         self._stream = stream
         self._length = length
         self._seconds = seconds
@@ -34,17 +38,17 @@ class LimitedBody:
 
     @classmethod
     def install(cls, environ: dict[str, object]) -> Self:
-        """Wraps the body of one request. Without a length it is only read where the server marks its end."""
+        """Wrap the body of one request. Without a length it is only read if the server marks its end."""
         sent = str(environ.get("CONTENT_LENGTH") or "")
         length = int(sent) if sent.isdecimal() else (None if environ.get("wsgi.input_terminated") else 0)
-        seconds = getattr(environ.get("gunicorn.socket"), "seconds", None)  # as `DeadlineSocket` has them
+        seconds = getattr(environ.get("gunicorn.socket"), "seconds", None)  # set by `DeadlineSocket`
         body = cls(environ["wsgi.input"], length, seconds)  # type: ignore[arg-type]
         environ["wsgi.input"] = body
         return body
 
     @property
     def is_too_large(self) -> bool:
-        """By its own account; a body without a length is, once so much of it has come."""
+        """True if Content-Length exceeds the limit; without one, once that many bytes were read."""
         return self.bytes_read >= MAX_BODY_BYTES if self._length is None else self._length > MAX_BODY_BYTES
 
     def read(self, size: int = -1, /) -> bytes:
@@ -56,16 +60,14 @@ class LimitedBody:
             data = self._stream.read(wanted)
         except TimeoutError as error:
             self._ended = True
-            how_long = f"longer than {self._seconds:g} s" if self._seconds else "too long"
-            raise RequestTimeout(
-                f"The request took {how_long} to arrive: it was given up, and nothing was sent to MiniMax."
-            ) from error
-        except Exception as error:  # whatever the server calls it: a reset, a broken chunk
+            limit = f"within {self._seconds:g} s" if self._seconds else "in time"
+            raise RequestTimeout(f"The request body did not arrive {limit}. Nothing was sent to MiniMax.") from error
+        except Exception as error:  # servers raise different types for a reset or a broken chunk
             self._ended = True
             raise ClientDisconnected("The request body is broken or was cut short.") from error
         self.bytes_read += len(data)
         if self._length is None and self.is_too_large and not self._draining:
-            raise RequestEntityTooLarge  # werkzeug cuts a body without a length at the bound instead
+            raise RequestEntityTooLarge  # werkzeug would truncate a body without a length instead
         if self.bytes_read == self._length:
             self._ended = True
         elif not data and wanted != 0:
@@ -75,10 +77,10 @@ class LimitedBody:
         return data
 
     def readline(self, size: int = -1, /) -> bytes:
-        raise NotImplementedError("bodies are read in blocks")
+        raise NotImplementedError("request bodies are read in blocks")
 
     def drain(self) -> None:
-        """Reads and drops what the caller is still sending, up to `MAX_DRAINED_BYTES` in all."""
+        """Read and discard what the caller is still sending, up to `MAX_DRAINED_BYTES` in all. Never raises."""
         self._draining = True
         try:
             while not self._ended and self.bytes_read < MAX_DRAINED_BYTES:

@@ -1,4 +1,4 @@
-"""Owns the way from an exception to an answer: whatever is raised leaves as the one envelope."""
+"""Error handlers: every exception becomes the JSON error envelope."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from app.web.request_context import current_context
 
 log = logging.getLogger(__name__)
 
-# Headers of a framework refusal that mean something to the caller beside the envelope.
+# Headers of werkzeug's exceptions that are useful to the caller beside the envelope.
 _KEPT_HEADERS = ("Allow", "Retry-After", "Content-Range")
 _MIB = 1024 * 1024
 
 
 def register_error_handlers(app: Flask) -> None:
-    app.register_error_handler(GatewayError, _answer)
-    app.register_error_handler(HTTPException, lambda error: _answer(from_http_exception(error)))
-    app.register_error_handler(Exception, _answer_bug)
+    app.register_error_handler(GatewayError, _respond)
+    app.register_error_handler(HTTPException, lambda error: _respond(from_http_exception(error)))
+    app.register_error_handler(Exception, _handle_unexpected)
 
 
 def from_http_exception(error: HTTPException) -> GatewayError:
-    """The framework's refusal in our words; `code` is the status's name: `not_found`, `method_not_allowed`."""
+    """Translate an exception of werkzeug; `code` is the name of its status, such as `not_found`."""
     name = re.sub(r"[^a-z]+", "_", error.name.lower()).strip("_")
     translated = GatewayError(_message(error), code=name)
     translated.http_status = error.code or 500
@@ -40,16 +40,16 @@ def from_http_exception(error: HTTPException) -> GatewayError:
 def _message(error: HTTPException) -> str:
     match error:
         case NotFound():
-            return f"{_why_nothing_is_there()} The gateway serves {', '.join(_endpoints())}."
+            return f"{_not_found_hint()} The gateway serves {', '.join(_endpoints())}."
         case MethodNotAllowed(valid_methods=[*methods]):
             return f"This path takes {' and '.join(sorted(_named(methods)))} only."
         case RequestEntityTooLarge():
-            return _what_is_too_large()
+            return _too_large_message()
         case _:
             return error.description or error.name
 
 
-def _why_nothing_is_there() -> str:
+def _not_found_hint() -> str:
     if request.path == "/v1/usage":
         return "Usage needs a database, and this gateway has none (DATABASE_URL)."
     if current_app.url_map.bind("").allowed_methods(f"/v1{request.path}"):
@@ -57,8 +57,8 @@ def _why_nothing_is_there() -> str:
     return "There is nothing at this path."
 
 
-def _what_is_too_large() -> str:
-    """werkzeug says the same of a form with too many parts."""
+def _too_large_message() -> str:
+    """werkzeug raises the same exception for a form with too many parts."""
     body: LimitedBody = g.body
     if not body.is_too_large:
         return f"The form has over {request.max_form_parts} parts."
@@ -72,15 +72,15 @@ def _endpoints() -> list[str]:
 
 
 def _named(methods: Iterable[str]) -> set[str]:
-    return set(methods) - {"HEAD", "OPTIONS"}  # those that come with others
+    return set(methods) - {"HEAD", "OPTIONS"}  # Flask adds these by itself
 
 
-def _answer(error: GatewayError) -> ResponseReturnValue:
+def _respond(error: GatewayError) -> ResponseReturnValue:
     current_context().set_error(error)
     return jsonify(error.envelope()), error.http_status, error.headers()
 
 
-def _answer_bug(error: Exception) -> ResponseReturnValue:
+def _handle_unexpected(error: Exception) -> ResponseReturnValue:
     request_id = current_context().request_id
-    log.error("bug", exc_info=error, extra={"request_id": request_id})
-    return _answer(GatewayError(f"The gateway failed; the operator can find this by its request id, {request_id}."))
+    log.error("Unhandled exception", exc_info=error, extra={"request_id": request_id})
+    return _respond(GatewayError(f"Internal error. Give this request id to the operator: {request_id}."))

@@ -23,7 +23,8 @@ class RequestContext:
     """Collects what the access log and the response headers report of one request.
 
     `caller` is set by authentication, `receipt` by the rate limiter and billing, the rest by `set_request`,
-    `set_result` and `set_error`. `upstream_ms` is in milliseconds.
+    `set_result` and `set_error`. `upstream_ms` is in milliseconds. `drain_body` is False if an error may be sent while
+    the caller is still uploading.
     """
 
     request_id: str
@@ -61,6 +62,7 @@ class RequestContext:
 
     @property
     def known_caller(self) -> Caller:
+        """The caller. Raises `LookupError` on a route without authentication."""
         if self.caller is None:
             raise LookupError("the request is not authenticated")
         return self.caller

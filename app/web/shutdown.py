@@ -1,10 +1,10 @@
-"""Owns whether this process is on its way out: the server's worker sets it, `/readyz` tells it."""
+"""Shutdown flag: set on SIGTERM, reported by /readyz."""
 
 from __future__ import annotations
 
 
 class ShutdownFlag:
-    """Without a lock, unlike `threading.Event`: it is set by a signal, which may interrupt its own handler."""
+    """A flag without a lock, unlike `threading.Event`: a signal handler sets it, and may interrupt itself."""
 
     def __init__(self) -> None:
         self._is_set = False

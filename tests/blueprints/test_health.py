@@ -3,7 +3,7 @@ from flask.testing import FlaskClient
 from tests.support.fake_minimax import ScriptedServer
 
 
-def test_health_needs_no_key_and_calls_nobody(client: FlaskClient, upstream: ScriptedServer) -> None:
+def test_health_needs_no_key_and_does_not_call_minimax(client: FlaskClient, upstream: ScriptedServer) -> None:
     del client.environ_base["HTTP_AUTHORIZATION"]
     for path, body in (("/healthz", {"status": "ok"}), ("/readyz", {"status": "ready"})):
         answer = client.get(path)

@@ -1,4 +1,4 @@
-"""`GET /v1/models`: what clients list before they draw."""
+"""`GET /v1/models` and `GET /v1/models/{id}`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from tests.support.request_encodings import envelope
 
 MODEL = {"id": "MiniMax-Image-01", "object": "model", "created": 1735689600, "owned_by": "minimax"}
 LIVE = MODEL | {"id": "MiniMax-Image-01-live"}
-NO_MODEL = envelope("There is no such model here: see GET /v1/models.", "model", "model_not_found")
+NO_MODEL = envelope(
+    "This model does not exist, or this API key may not use it. See GET /v1/models.", "model", "model_not_found"
+)
 
 
-def test_the_enabled_models_are_listed(make_client: MakeClient, upstream: ScriptedServer) -> None:
+def test_enabled_models_are_listed(make_client: MakeClient, upstream: ScriptedServer) -> None:
     for enabled, listed in (((IMAGE_01,), [MODEL]), ((IMAGE_01, IMAGE_01_LIVE), [MODEL, LIVE])):
         got = make_client(enabled_models=enabled).get("/v1/models")
         assert (got.status_code, got.get_json()) == (200, {"object": "list", "data": listed})
@@ -22,19 +24,19 @@ def test_the_enabled_models_are_listed(make_client: MakeClient, upstream: Script
 
 
 @pytest.mark.parametrize("name", ["MiniMax-Image-01", "minimax-image-01", "image-01", "gpt-image-1", "GPT-IMAGE-1"])
-def test_one_model_is_found_by_every_name_that_draws(make_client: MakeClient, name: str) -> None:
+def test_a_model_is_found_by_every_name_that_image_requests_accept(make_client: MakeClient, name: str) -> None:
     got = make_client(model_aliases={"gpt-image-1": IMAGE_01}).get(f"/v1/models/{name}")
     assert (got.status_code, got.get_json()) == (200, MODEL)
 
 
 @pytest.mark.parametrize("name", ["MiniMax-Image-01-live", "image-01-live", "dall-e-3", "%00", "🦦", "%FF"])
-def test_a_model_that_is_not_served_is_404(make_client: MakeClient, name: str) -> None:
+def test_a_model_that_is_not_enabled_is_404(make_client: MakeClient, name: str) -> None:
     got = make_client().get(f"/v1/models/{name}")
     assert (got.status_code, got.get_json()) == (404, NO_MODEL)
 
 
 @pytest.mark.parametrize("path", ["/v1/models", "/v1/models/image-01"])
-def test_models_are_for_callers_with_a_key(make_client: MakeClient, path: str) -> None:
+def test_models_need_an_api_key(make_client: MakeClient, path: str) -> None:
     client = make_client()
     del client.environ_base["HTTP_AUTHORIZATION"]
     assert client.get(path).status_code == 401

@@ -118,7 +118,7 @@ def test_make_run_with_a_database_says_how_to_make_a_key_and_takes_it(tmp_path: 
     chosen = {"DATABASE_URL": url, "AMUX_PRICES": "image-01=5", "AMUX_JOURNAL_FOLDER": str(tmp_path)}
     with running(tmp_path, **chosen) as run:
         assert "Bearer $AMUX_API_KEY" in run.printed
-        making = run.lines_under("Keys are in the database. This makes one, in a shell with the same DATABASE_URL")
+        making = run.lines_under("API keys are in the database. Create one in a shell with the same DATABASE_URL")
         asking = f'curl -sS {run.url}/v1/models -H "Authorization: Bearer $AMUX_API_KEY"'
         variables = {"DATABASE_URL": url, "NO_PROXY": "*", "no_proxy": "*"}
         done = subprocess.run(

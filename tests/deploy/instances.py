@@ -1,4 +1,4 @@
-"""Instances that are restarted on their port, and callers that never stop calling meanwhile."""
+"""Instances that restart on the same port, and callers that call without a pause meanwhile."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.processes import API_KEY, HOST, Served, free_port, gateway_va
 
 
 class Instance:
-    """The Procfile's gunicorn on a port that it keeps."""
+    """The Procfile's gateway on a fixed port."""
 
     def __init__(self, stack: ExitStack, folder: Path, upstream_url: str, **variables: str) -> None:
         port = free_port()
@@ -26,24 +26,24 @@ class Instance:
         self.served = self._start()
 
     def _start(self) -> Served:
-        """Comes back when it is ready."""
+        """Start the instance and wait until it is ready."""
         process = serve(procfile_command("web"), self.url, "/readyz", next(self._logs), self._variables)
         return self._stack.enter_context(process)
 
     def restart(self) -> None:
-        """SIGTERM, wait for its end, start again: what `systemctl restart` does."""
+        """Send SIGTERM, wait for the exit and start again, as `systemctl restart` does."""
         assert self.served.stop(PATIENCE) == 0
         self.served = self._start()
 
 
 class Load:
-    """What `callers` callers, each with one call at a time, asked for and got."""
+    """Calls of `callers` concurrent callers, and their outcomes."""
 
     def __init__(self, url: str) -> None:
         self._url = url + GENERATIONS
         self._stopped = threading.Event()
         self._numbers = itertools.count()
-        self.outcomes: dict[str, object] = {}  # by prompt: the status, or what was raised
+        self.outcomes: dict[str, object] = {}  # by prompt: the status, or the exception
 
     def _call_for_ever(self) -> None:
         with requests.Session() as session:
@@ -61,7 +61,7 @@ class Load:
     @classmethod
     @contextmanager
     def on(cls, url: str, callers: int = 8) -> Iterator[Load]:
-        """Under load inside; at the end every call that was begun has come to its outcome."""
+        """Keep up the load inside the context. On exit every call has its outcome."""
         load = cls(url)
         threads = [threading.Thread(target=load._call_for_ever) for _ in range(callers)]
         for thread in threads:

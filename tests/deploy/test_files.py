@@ -1,4 +1,4 @@
-"""The files of deploy/ and what docs/deploy.md says of them, by the programs that read them."""
+"""The files of deploy/, checked with the programs that read them and against docs/deploy.md."""
 
 from __future__ import annotations
 
@@ -49,17 +49,17 @@ def promtool(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 @needs_systemd
-def test_systemd_takes_the_unit(tmp_path: Path) -> None:
-    """Nothing is unknown to it; only the place of the checkout is another one."""
+def test_systemd_verifies_the_unit(tmp_path: Path) -> None:
+    """Only the path of the checkout differs."""
     unit = tmp_path / "amux-gateway@.service"
-    unit.write_text(UNIT.replace("/opt/amux/.venv/bin/gunicorn", shutil.which("true") or "").replace("/opt/amux", "/"))
+    unit.write_text(UNIT.replace("/opt/amux/.venv/bin/python", shutil.which("true") or "").replace("/opt/amux", "/"))
     done = subprocess.run(
         ["systemd-analyze", "verify", tmp_path / "amux-gateway@8000.service"], capture_output=True, text=True
     )
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
-def test_the_unit_runs_what_the_procfile_runs() -> None:
+def test_the_unit_runs_the_procfiles_command() -> None:
     assert f"ExecStart=/opt/amux/.venv/bin/{processes.procfile_command('web')}\n" in UNIT
 
 
@@ -74,7 +74,7 @@ def seconds(pattern: str, text: str) -> float:
 
 @pytest.fixture(scope="module")
 def gunicorn_config() -> str:
-    """All that gunicorn makes of gunicorn.conf.py, by default."""
+    """gunicorn's whole configuration, with default settings."""
     command = [sys.executable, "-m", "gunicorn", "--print-config", "wsgi:app"]
     variables = environment(AMUX_API_KEYS=API_KEY, MINIMAX_API_KEY=UPSTREAM_KEY)
     return subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=True).stdout
@@ -82,7 +82,7 @@ def gunicorn_config() -> str:
 
 @pytest.fixture(scope="module")
 def limits(gunicorn_config: str) -> dict[str, float]:
-    """Every limit that docs/deploy.md speaks of, from where it is set."""
+    """Every limit in docs/deploy.md, read from where it is set."""
     upstream = NGINX_CONF[: NGINX_CONF.index("\n}\n")]
     return {
         "MINIMAX_TIMEOUT_SECONDS": Settings((), "").minimax_timeout_seconds,
@@ -95,7 +95,7 @@ def limits(gunicorn_config: str) -> dict[str, float]:
     }
 
 
-def test_what_must_be_above_is_above(limits: dict[str, float]) -> None:
+def test_timeouts_exceed_each_other_in_order(limits: dict[str, float]) -> None:
     assert limits["MINIMAX_TIMEOUT_SECONDS"] + 30 <= limits["graceful_timeout"]
     assert limits["graceful_timeout"] < limits["proxy_read_timeout"] <= limits["TimeoutStopSec"]
     assert limits["keepalive_timeout"] < limits["gunicorn's own"] < limits["keepalive"]
@@ -103,7 +103,7 @@ def test_what_must_be_above_is_above(limits: dict[str, float]) -> None:
     assert int(megabytes) * 1024 * 1024 >= 2 * MAX_BODY_BYTES
 
 
-def test_the_tables_of_limits_are_the_limits(limits: dict[str, float]) -> None:
+def test_documented_limits_match_the_configuration(limits: dict[str, float]) -> None:
     rows = re.findall(r"^\| [^|]* \| ([^|]*) \| (\d+) \|$", DOC, re.MULTILINE)
     told = {where.split("`")[1] if where.startswith("`") else where: float(number) for where, number in rows}
     assert told == limits
@@ -113,7 +113,7 @@ def test_the_tables_of_limits_are_the_limits(limits: dict[str, float]) -> None:
 
 
 @needs_promtool
-def test_each_alert_fires_for_its_reason_only() -> None:
+def test_each_alert_fires_for_its_cause_only() -> None:
     for arguments in (
         ("check", "rules", DEPLOY / "alerts.yml"),
         ("test", "rules", ROOT / "tests" / "deploy" / "alerts_test.yml"),
@@ -122,14 +122,14 @@ def test_each_alert_fires_for_its_reason_only() -> None:
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_each_alert_is_tested_to_fire() -> None:
+def test_each_alert_has_a_test_that_fires_it() -> None:
     tests = yaml.safe_load((ROOT / "tests" / "deploy" / "alerts_test.yml").read_text())["tests"]
     fired = {case["alertname"] for test in tests for case in test["alert_rule_test"] if case.get("exp_alerts")}
     assert fired == {rule["alert"] for rule in ALERTS}
 
 
 @needs_promtool
-def test_prometheus_takes_the_documented_configuration(tmp_path: Path) -> None:
+def test_prometheus_accepts_the_documented_configuration(tmp_path: Path) -> None:
     [documented] = blocks("yaml")
     config = tmp_path / "prometheus.yml"
     config.write_text(documented.replace("/opt/amux", str(ROOT)))
@@ -144,7 +144,7 @@ DASHBOARD = [target["expr"] for panel in PANELS for target in panel["targets"]]
 
 
 @needs_promtool
-def test_prometheus_understands_the_dashboard(tmp_path: Path) -> None:
+def test_prometheus_accepts_the_dashboards_queries(tmp_path: Path) -> None:
     rules = [{"record": f"panel:{number}", "expr": expr} for number, expr in enumerate(DASHBOARD)]
     file = tmp_path / "rules.yml"
     file.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}))
@@ -152,7 +152,7 @@ def test_prometheus_understands_the_dashboard(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_dashboard_has_a_data_source_to_choose_and_no_panel_on_another() -> None:
+def test_every_panel_uses_the_dashboards_data_source() -> None:
     dashboard = json.loads((DEPLOY / "grafana-dashboard.json").read_text())
     [choice] = dashboard["templating"]["list"]
     assert choice["type"] == "datasource"
@@ -165,7 +165,7 @@ def test_the_dashboard_has_a_data_source_to_choose_and_no_panel_on_another() -> 
 
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
-    """The names of what a gateway really shows after a call, and the labels of each."""
+    """Metric names of a served gateway after a call, and the labels of each."""
     folder = tmp_path_factory.mktemp("metrics")
     with scripted_server() as upstream, processes.gateway(folder, upstream.url) as gateway:
         assert ask(gateway.url, post({"model": MODEL, "prompt": "a"})).status == 200
@@ -178,8 +178,8 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
 
 
 @pytest.mark.parametrize("expr", [rule["expr"] for rule in ALERTS if "amux_" in rule["expr"]] + DASHBOARD)
-def test_what_is_asked_for_exists(samples: dict[str, set[str]], expr: str) -> None:
-    """Metrics by their names, and the labels that are matched, summed by or shown."""
+def test_queried_metrics_and_labels_exist(samples: dict[str, set[str]], expr: str) -> None:
+    """Labels are those that are matched or grouped by."""
     names = re.findall(r"\bamux_\w+", expr)
     assert names
     by = {label for labels in re.findall(r"\bby \(([^)]*)\)", expr) for label in labels.split(", ")}
@@ -189,14 +189,14 @@ def test_what_is_asked_for_exists(samples: dict[str, set[str]], expr: str) -> No
         assert (matched | by) - {"instance", "job"} <= samples[name]
 
 
-def test_everything_that_is_counted_is_shown(samples: dict[str, set[str]]) -> None:
+def test_every_metric_is_on_the_dashboard(samples: dict[str, set[str]]) -> None:
     counted = {
         name for name in samples if name.startswith("amux_") and not name.endswith(("_sum", "_count", "_created"))
     }
     assert counted == {name for expr in DASHBOARD for name in re.findall(r"\bamux_\w+", expr)}
 
 
-def test_legends_show_labels_that_their_sums_keep() -> None:
+def test_legends_use_labels_that_the_query_groups_by() -> None:
     for panel in PANELS:
         for target in panel["targets"]:
             shown = set(re.findall(r"{{(\w+)}}", target["legendFormat"]))
@@ -204,10 +204,10 @@ def test_legends_show_labels_that_their_sums_keep() -> None:
             assert shown <= kept
 
 
-# The walk-through
+# The walkthrough of docs/deploy.md
 
 
-def test_the_walk_through_names_files_that_exist() -> None:
+def test_the_walkthrough_names_existing_files() -> None:
     named = set(
         re.findall(r"(?:/opt/amux/)?\b((?:deploy|app|docs)/[\w@./-]+\w|requirements\.txt|gunicorn\.conf\.py)", DOC)
     )
@@ -216,19 +216,19 @@ def test_the_walk_through_names_files_that_exist() -> None:
         assert (ROOT / name).exists(), name
 
 
-def test_the_walk_through_names_settings_that_exist() -> None:
+def test_the_walkthrough_names_existing_settings() -> None:
     configuration = (ROOT / "docs" / "configuration.md").read_text()
     for name in set(re.findall(r"\b(?:AMUX|MINIMAX)_[A-Z_]+\b", DOC)):
         assert f"| `{name}` |" in configuration, f"{name}: edit docs/configuration.md or docs/deploy.md"
 
 
 @pytest.mark.parametrize("block", blocks("sh"))
-def test_a_shell_reads_the_walk_through(block: str) -> None:
+def test_a_shell_parses_the_walkthrough(block: str) -> None:
     done = subprocess.run(["sh", "-n"], input=block, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_every_sed_finds_its_place_in_debians_nginx_conf_once(tmp_path: Path) -> None:
+def test_the_sed_line_changes_debians_nginx_conf_once(tmp_path: Path) -> None:
     [line] = [line for block in blocks("sh") for line in re.findall(r"^grep .*\|\|\n +sed .*$", block, re.MULTILINE)]
     conf = tmp_path / "nginx.conf"
     conf.write_text("user www-data;\nevents {\n\tworker_connections 768;\n}\n")

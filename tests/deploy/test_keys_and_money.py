@@ -1,4 +1,4 @@
-"""docs/deploy.md's walk-through of keys and money, by its own lines: two instances on PostgreSQL and Redis."""
+"""The commands of docs/deploy.md for API keys and balances, run on two instances with PostgreSQL and Redis."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NEEDS_CURL = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is mi
 
 
 def documented_settings(**replaced: str) -> dict[str, str]:
-    """The lines that go into gateway.env, with other places for this test."""
+    """The lines for gateway.env, with this test's paths and URLs."""
     [lines] = re.findall(r"<<'END'\n(.*?)^END$", SECTION, re.DOTALL | re.MULTILINE)
     settings = dict(line.split("=", 1) for line in lines.splitlines())
     assert set(replaced) < set(settings)
@@ -32,7 +32,7 @@ def documented_settings(**replaced: str) -> dict[str, str]:
 
 
 def installed_command(folder: Path, settings: dict[str, str]) -> Path:
-    """deploy/amux, for a gateway that is installed here, as whoever runs the tests."""
+    """deploy/amux for a gateway in this checkout, run as the current user."""
     env_file = folder / "gateway.env"
     env_file.write_text("".join(f"{name}={shlex.quote(value)}\n" for name, value in settings.items()))
     text = (ROOT / "deploy" / "amux").read_text()
@@ -53,7 +53,7 @@ def installed_command(folder: Path, settings: dict[str, str]) -> Path:
 @NEEDS_CURL
 @needs_nginx
 @needs_redis
-def test_the_walk_through_on_two_instances(sandbox_url: str, postgres: PostgresServer, tmp_path: Path) -> None:
+def test_the_walkthrough_on_two_instances(sandbox_url: str, postgres: PostgresServer, tmp_path: Path) -> None:
     name = uuid.uuid4().hex
     postgres.create(name)
     [walk] = [block for block in BLOCKS if "draw()" in block]
@@ -84,7 +84,7 @@ def test_the_walk_through_on_two_instances(sandbox_url: str, postgres: PostgresS
     assert re.findall(r"^HTTP/1.1 (\d+)", done.stdout, re.MULTILINE) == ["200", "200", "200", "429", "200"]
     assert re.findall(r"^x-amux-balance: (\d+)", done.stdout, re.MULTILINE) == ["7000", "3500", "0", "0", "0"]
     left = re.findall(r"^x-ratelimit-remaining-images: (\d+)", done.stdout, re.MULTILINE)
-    assert left[:3] == ["9", "8", "7"]  # counted once for both
+    assert left[:3] == ["9", "8", "7"]  # counted over both instances
     assert sum(served) == 5
     assert min(served) > 0
     assert '"code":"insufficient_balance"' in done.stdout
@@ -93,7 +93,7 @@ def test_the_walk_through_on_two_instances(sandbox_url: str, postgres: PostgresS
     assert done.stdout.endswith("The ledger adds up.\n")
 
 
-def test_the_commands_run_where_and_as_the_unit_does() -> None:
+def test_commands_use_the_units_user_and_folder() -> None:
     unit = (ROOT / "deploy" / "amux-gateway@.service").read_text()
     command = (ROOT / "deploy" / "amux").read_text()
     assert command.startswith("#!/bin/sh\n")
@@ -106,14 +106,14 @@ def test_the_commands_run_where_and_as_the_unit_does() -> None:
         assert re.findall(pattern, command, re.MULTILINE) == [there]
 
 
-def test_the_journal_is_where_the_unit_may_write() -> None:
+def test_the_journal_folder_is_writable_for_the_unit() -> None:
     unit = (ROOT / "deploy" / "amux-gateway@.service").read_text()
     [folder] = re.findall(r"^StateDirectory=(.*)$", unit, re.MULTILINE)
     assert documented_settings()["AMUX_JOURNAL_FOLDER"].startswith(f"/var/lib/{folder}/")
 
 
 def test_the_settings_replace_the_static_keys(tmp_path: Path) -> None:
-    """The lines that rewrite gateway.env keep what else is in it, and let nobody else read it."""
+    """The lines that rewrite gateway.env keep its other lines and its permissions."""
     env_file = tmp_path / "gateway.env"
     env_file.write_text("AMUX_API_KEYS=amux-1\nMINIMAX_API_KEY=upstream\n")
     [block] = [block for block in BLOCKS if "<<'END'" in block]

@@ -1,4 +1,4 @@
-"""The shipped nginx.conf: what it passes on, what it keeps from the gateway, and what it never does twice."""
+"""The shipped nginx.conf: request ids, retries, buffering of slow callers, headers and paths."""
 
 from __future__ import annotations
 
@@ -52,19 +52,19 @@ MB = 1024 * 1024
 
 @pytest.fixture(scope="module")
 def fronted(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """The gateway and its log, at nginx's address."""
+    """The gateway and its log, reached through nginx."""
     with nginx(tmp_path_factory.mktemp("front"), served.url) as front:
         yield replace(served, url=front.url)
 
 
 @pytest.fixture
 def instance() -> Iterator[ScriptedServer]:
-    """An instance that does what a test needs of it."""
+    """A scripted instance."""
     with scripted_server() as server:
         yield server
 
 
-def test_nginx_takes_the_file(tmp_path: Path) -> None:
+def test_nginx_accepts_the_file(tmp_path: Path) -> None:
     command = configure(tmp_path, f"{HOST}:{free_port()}", [f"{HOST}:{free_port()}"], {})
     done = subprocess.run([*command, "-t"], capture_output=True, text=True)
     log = (tmp_path / "error.log").read_text()
@@ -76,7 +76,7 @@ def test_nginx_takes_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("length", [40, 128])
-def test_a_sane_request_id_goes_all_the_way(fronted: Served, length: int) -> None:
+def test_a_valid_request_id_is_passed_on(fronted: Served, length: int) -> None:
     sent = f"{request_id()}.B-9_".ljust(length, "x")[-length:]
     reply = ask(fronted.url, post({"model": MODEL, "prompt": "a"}, f"x-request-id: {sent}"))
     assert (reply.status, reply.headers["x-request-id"]) == (200, sent)
@@ -84,7 +84,7 @@ def test_a_sane_request_id_goes_all_the_way(fronted: Served, length: int) -> Non
 
 
 @pytest.mark.parametrize("sent", ["a b", "x" * 129, 'a"b', "é", "a/b", ""])
-def test_an_insane_request_id_is_replaced_by_one_for_the_answer_and_both_logs(
+def test_an_invalid_request_id_is_replaced_in_the_response_and_both_logs(
     served: Served, tmp_path: Path, sent: str
 ) -> None:
     with nginx(tmp_path, served.url) as front:
@@ -95,16 +95,16 @@ def test_an_insane_request_id_is_replaced_by_one_for_the_answer_and_both_logs(
         wait_until(lambda: [line["request_id"] for line in json_lines(front.log)] == [ours], "nginx's line")
 
 
-def test_who_sends_no_request_id_gets_nginxs(fronted: Served) -> None:
+def test_a_missing_request_id_is_generated_by_nginx(fronted: Served) -> None:
     reply = ask(fronted.url, head("GET", "/v1/models"), "GET")
     assert only_line(fronted, reply.headers["x-request-id"])["status"] == 200
 
 
-# Nothing is paid for twice
+# Retries
 
 
 @pytest.mark.parametrize("fault", [reset, lambda connection: connection.close()], ids=["reset", "closed"])
-def test_a_post_that_has_been_sent_goes_to_no_second_instance(tmp_path: Path, fault: Script) -> None:
+def test_a_broken_post_is_not_sent_to_a_second_instance(tmp_path: Path, fault: Script) -> None:
     with scripted_server() as one, scripted_server() as two, nginx(tmp_path, one.url, two.url) as front:
         one.script = two.script = fault
         reply = ask(front.url, generation("a"))
@@ -113,7 +113,7 @@ def test_a_post_that_has_been_sent_goes_to_no_second_instance(tmp_path: Path, fa
         assert len(one.received) + len(two.received) == 1
 
 
-def test_nor_one_that_waits_for_too_long(tmp_path: Path) -> None:
+def test_a_post_that_times_out_is_not_sent_to_a_second_instance(tmp_path: Path) -> None:
     never = threading.Event()
     changes = {"proxy_read_timeout 240s;": "proxy_read_timeout 1s;"}
 
@@ -129,12 +129,12 @@ def test_nor_one_that_waits_for_too_long(tmp_path: Path) -> None:
         assert len(one.received) + len(two.received) == 1
 
 
-def test_nor_one_on_a_connection_that_has_been_used_before(tmp_path: Path) -> None:
-    """nginx tries an old connection's call again by itself, where it may: not here."""
+def test_a_post_on_a_reused_connection_is_not_sent_again(tmp_path: Path) -> None:
+    """nginx repeats requests on reused connections if proxy_next_upstream allows it."""
     with (
         scripted_server() as one,
         nginx(tmp_path, one.url, one.url) as front,
-        Caller(front.url) as caller,  # one connection to one process of nginx's, which keeps one of its own
+        Caller(front.url) as caller,  # one connection, so one nginx process, which reuses its own connection
     ):
         one.script = in_turn(answer(success()), reset)
         assert caller.send(generation("a")).reply().status == 200
@@ -143,7 +143,7 @@ def test_nor_one_on_a_connection_that_has_been_used_before(tmp_path: Path) -> No
         assert (len(one.received), one.connections) == (2, 1)
 
 
-def test_an_instance_that_refuses_the_connection_is_passed_over(instance: ScriptedServer, tmp_path: Path) -> None:
+def test_an_unreachable_instance_is_skipped(instance: ScriptedServer, tmp_path: Path) -> None:
     nobody = f"http://{HOST}:{free_port()}"
     with nginx(tmp_path, nobody, instance.url, nobody) as front:
         for _ in range(9):
@@ -151,7 +151,7 @@ def test_an_instance_that_refuses_the_connection_is_passed_over(instance: Script
     assert len(instance.received) == 9
 
 
-def test_calls_that_broke_put_no_instance_out_of_service(instance: ScriptedServer, tmp_path: Path) -> None:
+def test_broken_calls_take_no_instance_out_of_service(instance: ScriptedServer, tmp_path: Path) -> None:
     with nginx(tmp_path, instance.url, instance.url) as front:
         instance.script = reset
         assert [ask(front.url, generation("a")).status for _ in range(4)] == [502] * 4
@@ -160,8 +160,8 @@ def test_calls_that_broke_put_no_instance_out_of_service(instance: ScriptedServe
     assert len(instance.received) == 5
 
 
-def test_connections_to_an_instance_are_kept(instance: ScriptedServer, tmp_path: Path) -> None:
-    """Where many callers come one after another, one connection for each of nginx's two processes is enough."""
+def test_connections_to_an_instance_are_reused(instance: ScriptedServer, tmp_path: Path) -> None:
+    """Sequential callers need at most one connection for each of the two nginx processes."""
     with nginx(tmp_path, instance.url) as front:
         for _ in range(20):
             assert ask(front.url, generation("a")).status == 200
@@ -169,10 +169,10 @@ def test_connections_to_an_instance_are_kept(instance: ScriptedServer, tmp_path:
     assert instance.connections <= 4
 
 
-# Slow callers are nginx's
+# Slow callers
 
 
-def test_a_slow_sender_does_not_reach_the_gateway(instance: ScriptedServer, tmp_path: Path) -> None:
+def test_a_slow_request_is_buffered_by_nginx(instance: ScriptedServer, tmp_path: Path) -> None:
     whole = generation("slow")
     with nginx(tmp_path, instance.url) as front, Caller(front.url) as no_head, Caller(front.url) as half_a_body:
         no_head.send(whole[:30])
@@ -192,8 +192,8 @@ def test_a_chunked_upload_arrives_with_its_length(instance: ScriptedServer, tmp_
     assert (request.headers["content-length"], request.body) == ("3", b"abc")
 
 
-def test_a_slow_reader_does_not_keep_the_gateway(instance: ScriptedServer, tmp_path: Path) -> None:
-    """More than any socket holds has left the gateway before the caller reads its first byte."""
+def test_a_slow_reader_does_not_hold_the_gateway(instance: ScriptedServer, tmp_path: Path) -> None:
+    """nginx buffers a response larger than the sockets' buffers before the caller reads its first byte."""
     body, gone = b"a" * 30 * MB, threading.Event()
 
     def script(connection: socket.socket) -> None:
@@ -207,7 +207,7 @@ def test_a_slow_reader_does_not_keep_the_gateway(instance: ScriptedServer, tmp_p
         assert slow.reply().body == body
 
 
-def test_a_caller_that_leaves_is_in_the_log_with_what_was_drawn(tmp_path: Path) -> None:
+def test_a_disconnected_caller_is_logged_with_its_delivered_images(tmp_path: Path) -> None:
     sent = request_id()
     with (
         holding_upstream() as upstream,
@@ -226,21 +226,21 @@ def test_a_caller_that_leaves_is_in_the_log_with_what_was_drawn(tmp_path: Path) 
 # Headers and paths
 
 
-def test_headers_that_disagree_about_the_scheme_are_no_fault(fronted: Served) -> None:
-    """A load balancer before nginx adds some of them; gunicorn refuses a request where they differ."""
+def test_conflicting_scheme_headers_are_accepted(fronted: Served) -> None:
+    """A load balancer in front of nginx adds some of them; gunicorn rejects a request with conflicting ones."""
     lines = ("X-Forwarded-Ssl: on", "X-Forwarded-Protocol: ssl", "X-Forwarded-Proto: https")
     assert ask(fronted.url, head("GET", "/v1/models", *lines), "GET").status == 200
 
 
 @pytest.mark.parametrize("path", ["/metrics", "//metrics", "/%6detrics", "/a/../metrics"])
-def test_the_figures_are_not_for_callers(instance: ScriptedServer, tmp_path: Path, path: str) -> None:
+def test_metrics_are_not_served_to_callers(instance: ScriptedServer, tmp_path: Path, path: str) -> None:
     with nginx(tmp_path, instance.url) as front:
         reply = ask(front.url, head("GET", path), "GET")
     assert (reply.status, reply.error["code"]) == (404, "not_found")
     assert instance.received == []
 
 
-def test_a_cut_answer_is_not_completed(instance: ScriptedServer, tmp_path: Path) -> None:
+def test_a_truncated_response_stays_truncated(instance: ScriptedServer, tmp_path: Path) -> None:
     instance.script = half(success())
     with nginx(tmp_path, instance.url) as front:
         with pytest.raises(requests.exceptions.ChunkedEncodingError):
@@ -257,7 +257,7 @@ def test_nginx_logs_numbers_and_names_only(instance: ScriptedServer, tmp_path: P
 
 
 def test_it_serves_tls(served: Served, tmp_path: Path) -> None:
-    """With the lines of docs/deploy.md."""
+    """With the lines from docs/deploy.md."""
     ca = trustme.CA()
     certificate = ca.issue_cert(HOST)
     certificate.cert_chain_pems[0].write_to_path(tmp_path / "images.example.com.pem")

@@ -1,4 +1,4 @@
-"""What nginx has to say itself wears the gateway's envelope, with the request id and the truth about trying again."""
+"""nginx's own errors have the gateway's JSON envelope, the request id and the right `x-should-retry`."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def check(reply: Reply, sent: str, status: int, code: str, *, retry: bool) -> No
 # 502
 
 
-def test_an_instance_that_is_killed_may_have_drawn(tmp_path: Path) -> None:
-    """Its sister, which is well, is not asked to draw the same again."""
+def test_a_call_of_a_killed_instance_may_have_drawn(tmp_path: Path) -> None:
+    """The call is not repeated on the other instance."""
     with (
         holding_upstream() as upstream,
         processes.gateway(tmp_path, upstream.url, WEB_CONCURRENCY="1") as one,
@@ -76,7 +76,7 @@ def test_an_instance_that_is_killed_may_have_drawn(tmp_path: Path) -> None:
         assert upstream.arrived == ["once"]
 
 
-def test_where_no_instance_can_be_connected_to_nothing_was_sent(tmp_path: Path) -> None:
+def test_if_no_instance_is_reachable_nothing_was_sent(tmp_path: Path) -> None:
     with nginx(tmp_path, *[f"http://{HOST}:{free_port()}" for _ in range(3)]) as front:
         for _ in range(4):  # not only the first time
             sent = request_id()
@@ -85,7 +85,7 @@ def test_where_no_instance_can_be_connected_to_nothing_was_sent(tmp_path: Path) 
             assert "nothing was sent" in reply.error["message"]
 
 
-def test_one_that_was_passed_over_does_not_make_a_broken_call_free(instance: ScriptedServer, tmp_path: Path) -> None:
+def test_a_broken_call_after_a_skipped_instance_may_have_drawn(instance: ScriptedServer, tmp_path: Path) -> None:
     instance.script = lambda connection: connection.close()
     nobody = f"http://{HOST}:{free_port()}"
     with nginx(tmp_path, nobody, instance.url) as front:
@@ -102,7 +102,7 @@ def test_one_that_was_passed_over_does_not_make_a_broken_call_free(instance: Scr
 # 504
 
 
-def test_an_instance_that_does_not_answer_in_time_may_have_drawn(tmp_path: Path) -> None:
+def test_a_call_that_times_out_may_have_drawn(tmp_path: Path) -> None:
     changes = {"proxy_read_timeout 240s;": "proxy_read_timeout 1s;"}
     with (
         holding_upstream() as upstream,
@@ -117,7 +117,7 @@ def test_an_instance_that_does_not_answer_in_time_may_have_drawn(tmp_path: Path)
         upstream.release.set()
 
 
-def test_an_instance_that_cannot_be_connected_to_in_time_was_sent_nothing(tmp_path: Path) -> None:
+def test_if_connecting_times_out_nothing_was_sent(tmp_path: Path) -> None:
     changes = {"proxy_connect_timeout 3s;": "proxy_connect_timeout 1s;"}
     with ExitStack() as stack:
         deaf = stack.enter_context(socket.create_server((HOST, 0), backlog=0))
@@ -136,8 +136,8 @@ def test_an_instance_that_cannot_be_connected_to_in_time_was_sent_nothing(tmp_pa
 # 503
 
 
-def test_one_call_too_many_was_not_sent(instance: ScriptedServer, tmp_path: Path) -> None:
-    """With a limit that an operator may add."""
+def test_a_call_above_nginxs_limit_was_not_sent(instance: ScriptedServer, tmp_path: Path) -> None:
+    """The limit is one that an operator may add."""
     changes = {
         "upstream amux {": "limit_req_zone all zone=all:64k rate=1r/m;\nupstream amux {",
         "proxy_pass http://amux;": "limit_req zone=all;\nproxy_pass http://amux;",
@@ -149,7 +149,7 @@ def test_one_call_too_many_was_not_sent(instance: ScriptedServer, tmp_path: Path
     assert len(instance.received) == 1
 
 
-def test_the_gateways_own_503_is_left_as_it_is(tmp_path: Path) -> None:
+def test_the_gateways_own_503_is_passed_on_unchanged(tmp_path: Path) -> None:
     with (
         holding_upstream() as upstream,
         processes.gateway(tmp_path, upstream.url, WEB_CONCURRENCY="1", AMUX_MAX_CALLS="1") as gateway,
@@ -171,7 +171,7 @@ def test_the_gateways_own_503_is_left_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("framing", ["length", "chunked"])
-def test_too_large_a_body_is_answered_however_much_is_still_being_sent(
+def test_too_large_a_body_gets_its_response_during_the_upload(
     instance: ScriptedServer, tmp_path: Path, framing: str
 ) -> None:
     sent, part = request_id(), b"a" * MB
@@ -202,14 +202,14 @@ def test_python_uploads_too_large_a_file_once(instance: ScriptedServer, tmp_path
 
 
 def check_sdk(front: Served, told: object, told_id: str | None) -> None:
-    """The SDK told the answer, and has asked once."""
+    """The SDK reported the 413 and sent one request."""
     assert told == (413, "request_entity_too_large")
     wait_until(lambda: front.log.read_text() != "", "nginx's line")
     [line] = json_lines(front.log)
     assert (line["status"], line["request_id"]) == ("413", told_id)
 
 
-# What is no request
+# Malformed requests
 
 NO_REQUESTS: dict[str, tuple[int, str, bytes]] = {
     "no request line": (400, "bad_request", b"nonsense\r\n\r\n"),
@@ -226,7 +226,7 @@ NO_REQUESTS: dict[str, tuple[int, str, bytes]] = {
 
 
 @pytest.mark.parametrize("case", NO_REQUESTS)
-def test_what_is_no_request_is_told_so_in_the_envelope(instance: ScriptedServer, tmp_path: Path, case: str) -> None:
+def test_a_malformed_request_gets_the_error_envelope(instance: ScriptedServer, tmp_path: Path, case: str) -> None:
     status, code, data = NO_REQUESTS[case]
     with nginx(tmp_path, instance.url) as front:
         reply = ask(front.url, data, "GET")
@@ -236,7 +236,7 @@ def test_what_is_no_request_is_told_so_in_the_envelope(instance: ScriptedServer,
     assert instance.received == []
 
 
-def test_a_head_gets_a_head_of_an_error_too(tmp_path: Path) -> None:
+def test_an_error_of_a_head_request_has_no_body(tmp_path: Path) -> None:
     with nginx(tmp_path, f"http://{HOST}:{free_port()}") as front, Caller(front.url) as caller:
         reply = caller.send(head("HEAD", "/healthz")).reply("HEAD")
         assert (reply.status, reply.body, reply.headers["x-should-retry"]) == (502, b"", "true")

@@ -1,4 +1,4 @@
-"""What nginx has to say: each code means one thing, and what the gateway says too is said in the same words."""
+"""nginx's error codes and messages: consistent in themselves, and equal to the gateway's for the same error."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ from app.web.body_limits import MAX_BODY_BYTES
 from tests.integration.raw_http import GENERATIONS
 from tests.support.nginx import SHIPPED
 
-# nginx passes every expectation on.
+# nginx passes Expect headers on, so 417 is never its own.
 NGINX_TOO = [refusal for refusal in PROTOCOL_ERRORS.values() if refusal.status != 417]
 
 
 def read_maps() -> dict[str, dict[str, str]]:
-    """What each `map` makes of what, by the name of the variable that it sets."""
+    """The contents of each `map`, by the variable that it sets."""
     maps = re.findall(r"^map [^\n]+ \$(\w+) \{\n(.*?)^\}", SHIPPED.read_text(), re.DOTALL | re.MULTILINE)
-    lines = {name: [shlex.split(line, comments=True) for line in inside.splitlines()] for name, inside in maps}
+    lines = {
+        name: [words for line in inside.splitlines() if (words := shlex.split(line, comments=True))]
+        for name, inside in maps
+    }
     return {name: {key: value.removesuffix(";") for key, value in each} for name, each in lines.items()}
 
 
@@ -28,10 +31,10 @@ MAPS = read_maps()
 
 
 def nginx_codes() -> dict[str, set[tuple[str, bool]]]:
-    """By code: the statuses that nginx gives it with, and whether the call may be tried again."""
+    """By code: the statuses that nginx sends with it, and whether a retry is safe."""
     retry, codes = MAPS["amux_should_retry"], dict[str, set[tuple[str, bool]]]()
     for status, code in MAPS["amux_code"].items():
-        # Where no instance was asked, the key is the status alone.
+        # If no instance was called, the key is the status alone.
         by_retry = MAPS.get(code.removeprefix("$")) or {retry.get(f"{status} ", retry["default"]): code}
         for should_retry, each in by_retry.items():
             codes.setdefault(each, set()).add((status, should_retry == "true"))
@@ -39,22 +42,22 @@ def nginx_codes() -> dict[str, set[tuple[str, bool]]]:
 
 
 @pytest.mark.parametrize("suffix", ["", "_502", "_504"])
-def test_every_code_has_its_message(suffix: str) -> None:
+def test_every_code_has_a_message(suffix: str) -> None:
     assert list(MAPS[f"amux_code{suffix}"]) == list(MAPS[f"amux_message{suffix}"])
 
 
-def test_no_code_is_tried_again_at_one_time_and_not_at_another() -> None:
+def test_each_code_is_always_or_never_retried() -> None:
     for code, cases in nginx_codes().items():
         assert len({retry for _, retry in cases}) == 1, code
 
 
 @pytest.mark.parametrize("refusal", NGINX_TOO, ids=lambda refusal: refusal.code)
-def test_what_is_no_request_is_called_the_same_by_both(refusal: Refusal) -> None:
+def test_malformed_requests_have_the_gateways_code_and_message(refusal: Refusal) -> None:
     status = str(refusal.status)
     assert (MAPS["amux_code"][status], MAPS["amux_message"][status]) == (refusal.code, refusal.message)
 
 
-def test_too_large_a_body_is_called_the_same_by_both(client: FlaskClient) -> None:
+def test_a_too_large_body_has_the_gateways_code_and_message(client: FlaskClient) -> None:
     answer = client.post(GENERATIONS, data=bytes(MAX_BODY_BYTES + 1), content_type="application/json")
     told = answer.get_json()["error"]
     assert (MAPS["amux_code"]["413"], MAPS["amux_message"]["413"]) == (told["code"], told["message"])

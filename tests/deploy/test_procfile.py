@@ -1,4 +1,4 @@
-"""The Procfile as a platform runs it: by a runner that is not ours, told where to listen by PORT."""
+"""The Procfile as platforms run it: by honcho, with PORT set."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.integration.raw_http import (
 from tests.support.processes import HOST, free_port, gateway_variables, serve
 
 
-def test_honcho_starts_it_and_a_stop_loses_no_answer(tmp_path: Path) -> None:
+def test_honcho_starts_it_and_a_stop_loses_no_response(tmp_path: Path) -> None:
     mark, port = new_mark(), free_port()
     url = f"http://{HOST}:{port}"
     with holding_upstream() as upstream, ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""Deploys, reloads and crashes under load: nothing that could be kept is lost, and nothing paid is sent twice."""
+"""Deploys, reloads and crashes under load: no avoidable loss, and no paid call is sent twice."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def asked(upstream: ScriptedServer) -> Counter[str]:
 
 
 @needs_nginx
-def test_two_instances_restarted_one_after_the_other_lose_nothing_and_pay_nothing_twice(tmp_path: Path) -> None:
+def test_a_rolling_restart_loses_no_call_and_pays_none_twice(tmp_path: Path) -> None:
     with scripted_server() as upstream, ExitStack() as stack:
         upstream.script = answer(success(), after=DRAWING_SECONDS)
         instances = [Instance(stack, tmp_path, upstream.url) for _ in range(2)]
@@ -36,7 +36,7 @@ def test_two_instances_restarted_one_after_the_other_lose_nothing_and_pay_nothin
     assert set(asked(upstream).values()) == {1}
 
 
-def test_a_sighup_under_load_loses_nothing(tmp_path: Path) -> None:
+def test_a_sighup_under_load_loses_no_call(tmp_path: Path) -> None:
     with scripted_server() as upstream, gateway(tmp_path, upstream.url) as served:
         upstream.script = answer(success(), after=DRAWING_SECONDS)
         with Load.on(served.url) as load:
@@ -49,7 +49,7 @@ def test_a_sighup_under_load_loses_nothing(tmp_path: Path) -> None:
     assert asked(upstream) == Counter(load.outcomes.keys())
 
 
-def test_a_worker_that_is_killed_costs_its_own_calls_only(tmp_path: Path) -> None:
+def test_a_killed_worker_loses_only_its_own_calls(tmp_path: Path) -> None:
     with holding_upstream() as upstream, gateway(tmp_path, upstream.url) as served, ExitStack() as stack:
         wait_until(lambda: len(children(served.process.pid)) == 2, "two workers")
         workers = children(served.process.pid)
@@ -79,7 +79,7 @@ def test_a_worker_that_is_killed_costs_its_own_calls_only(tmp_path: Path) -> Non
 
 
 def holder(caller: Caller, workers: list[int]) -> int | None:
-    """The worker that has the other end of this connection, as soon as one has accepted it."""
+    """The worker that accepted this connection. Waits until one has."""
     client, server = caller.socket.getsockname()[1], caller.socket.getpeername()[1]
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     [inode] = [row[9] for row in rows if row[1].endswith(f":{server:04X}") and row[2].endswith(f":{client:04X}")]

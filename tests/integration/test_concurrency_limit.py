@@ -52,7 +52,7 @@ def large(*lines: str) -> bytes:
 @contextmanager
 def small_gateway(tmp_path: Path, **variables: str) -> Iterator[tuple[HoldingUpstream, Served]]:
     """Two slots in its one worker; a second for every caller to send, and to read."""
-    chosen = {"WEB_CONCURRENCY": "1", "AMUX_MAX_CALLS": "2", "AMUX_TRANSFER_SECONDS": "1"} | variables
+    chosen = {"WEB_CONCURRENCY": "1", "AMUX_MAX_CALLS": "2", "AMUX_CLIENT_TIMEOUT_SECONDS": "1"} | variables
     with (
         holding_upstream(lambda prompt: LARGE if prompt == "large" else picture_answer(prompt)) as upstream,
         processes.gateway(tmp_path, upstream.url, **chosen) as gateway,
@@ -104,7 +104,7 @@ def test_who_comes_when_all_slots_are_taken_is_refused_before_its_body_is_read(t
 
 def test_many_who_are_refused_and_never_send_their_bodies_keep_nobody_from_the_door(tmp_path: Path) -> None:
     """Three times as many as there are threads; the answer is theirs at once, and their farewell takes seconds."""
-    with small_gateway(tmp_path, AMUX_TRANSFER_SECONDS="60") as (upstream, gateway), ExitStack() as stack:
+    with small_gateway(tmp_path, AMUX_CLIENT_TIMEOUT_SECONDS="60") as (upstream, gateway), ExitStack() as stack:
         held = [stack.enter_context(Caller(gateway.url)).send(generation("held")) for _ in range(2)]
         upstream.wait_for(2)
         refused = [stack.enter_context(Caller(gateway.url)).send(head("POST", EDITS, *UPLOAD)) for _ in range(200)]
@@ -118,7 +118,7 @@ def test_many_who_are_refused_and_never_send_their_bodies_keep_nobody_from_the_d
 
 def test_who_sends_all_before_it_reads_sees_the_refusal_of_a_full_gateway(tmp_path: Path) -> None:
     """openai-node does; it would take a reset for a reason to upload everything again."""
-    with small_gateway(tmp_path, AMUX_TRANSFER_SECONDS="60") as (upstream, gateway), ExitStack() as stack:
+    with small_gateway(tmp_path, AMUX_CLIENT_TIMEOUT_SECONDS="60") as (upstream, gateway), ExitStack() as stack:
         held = [stack.enter_context(Caller(gateway.url)).send(generation("held")) for _ in range(2)]
         upstream.wait_for(2)
         for _ in range(5):
@@ -316,7 +316,10 @@ def test_a_reader_that_dawdles_is_cut_off_and_logged(tmp_path: Path) -> None:
 
 
 def test_a_reader_in_no_hurry_but_in_time_gets_it_all(tmp_path: Path) -> None:
-    with small_gateway(tmp_path, AMUX_TRANSFER_SECONDS="60") as (upstream, gateway), Caller(gateway.url) as caller:
+    with (
+        small_gateway(tmp_path, AMUX_CLIENT_TIMEOUT_SECONDS="60") as (upstream, gateway),
+        Caller(gateway.url) as caller,
+    ):
         upstream.release.set()
         caller.send(large())
         time.sleep(2)

@@ -29,8 +29,8 @@ from tests.support.processes import HOST, free_port, procfile_command, serve
 CALLS = 1000
 
 
-def test_the_procfile_is_plain_gunicorn() -> None:
-    assert procfile_command("web") == "gunicorn wsgi:app"
+def test_the_procfile_runs_gunicorn_without_options() -> None:
+    assert procfile_command("web") == "python serve.py wsgi:app"
 
 
 def test_plain_gunicorn_holds_a_thousand_calls_in_one_wave_and_mixes_none_up(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_uploaders_that_vanish_give_their_threads_back(tmp_path: Path) -> None:
         "HOST": HOST,
         "WEB_CONCURRENCY": "1",
         "AMUX_MAX_CALLS": "1",
-        "AMUX_TRANSFER_SECONDS": "1",
+        "AMUX_CLIENT_TIMEOUT_SECONDS": "1",
         "AMUX_API_KEYS": processes.API_KEY,
         "MINIMAX_API_KEY": processes.UPSTREAM_KEY,
     }

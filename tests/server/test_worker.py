@@ -115,7 +115,7 @@ def test_a_bug_that_the_app_could_not_catch_is_500_and_logged_without_its_words(
         assert head.startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
         assert json.loads(body)["error"]["code"] == "internal_error"
         assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
-            ("ERROR", "bug"),
+            ("ERROR", "Unhandled exception"),
             ("INFO", "request"),
         ]
         bug, line = caplog.records
@@ -210,13 +210,13 @@ def too_large(gateway: Served, *, with_length: bool) -> Reply:
 
 def test_too_slow_a_body_is_told_how_long_the_gateway_waits(upstream: ScriptedServer, tmp_path: Path) -> None:
     with (
-        processes.gateway(tmp_path, upstream.url, AMUX_TRANSFER_SECONDS="1.5") as gateway,
+        processes.gateway(tmp_path, upstream.url, AMUX_CLIENT_TIMEOUT_SECONDS="1.5") as gateway,
         Caller(gateway.url) as caller,
     ):
         caller.send(head("POST", GENERATIONS, "Content-Type: application/json", "Content-Length: 9"))
         reply = caller.reply()
     assert (reply.status, reply.error["code"]) == (408, "request_timeout")
-    assert reply.error["message"].startswith("The request took longer than 1.5 s to arrive: ")
+    assert reply.error["message"].startswith("The request body did not arrive within 1.5 s. ")
     assert upstream.received == []
 
 

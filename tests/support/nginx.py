@@ -1,4 +1,4 @@
-"""A real nginx with the shipped deploy/nginx.conf, on a port of its own."""
+"""A real nginx with the shipped deploy/nginx.conf, on a free port."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SHIPPED = ROOT / "deploy" / "nginx.conf"
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
 needs_nginx = pytest.mark.skipif(NGINX is None, reason="nginx is missing: run scripts/install-test-tools as root")
 
-# What Debian's nginx.conf does around the file, and nothing outside of `folder`.
+# The parts of Debian's nginx.conf around the file, with every path inside `folder`.
 _AROUND = """
 daemon off;
 {user}
@@ -41,9 +41,9 @@ http {{
 
 
 def substituted(folder: Path, listen: str, instances: list[str], changes: Mapping[str, str]) -> str:
-    """The shipped file but for where it listens, its instances and its log; `changes` are what one test asks for.
+    """The shipped file with another address, other instances and another log, and with `changes` of one test.
 
-    Each of the texts must be there, so that no test runs with less than it asked for.
+    Fails if a text to replace is missing, so that no test runs without its changes.
     """
     text = SHIPPED.read_text()
     servers = re.compile(r"^ +server [\d.]+:\d+(.*;)\n( +server [\d.]+:\d+.*;\n)*", re.MULTILINE)
@@ -56,9 +56,9 @@ def substituted(folder: Path, listen: str, instances: list[str], changes: Mappin
 
 
 def configure(folder: Path, listen: str, instances: list[str], changes: Mapping[str, str]) -> list[str]:
-    """Writes the configuration into `folder`; the command that runs nginx with it."""
+    """Write the configuration into `folder` and return the command that runs nginx with it."""
     assert NGINX is not None
-    user = "user root;" if os.geteuid() == 0 else ""  # else its workers could not write into pytest's folders
+    user = "user root;" if os.geteuid() == 0 else ""  # its workers must write to pytest's folders
     (folder / "amux.conf").write_text(substituted(folder, listen, instances, changes))
     (folder / "nginx.conf").write_text(_AROUND.format(user=user, folder=folder))
     return [NGINX, "-e", f"{folder}/error.log", "-c", f"{folder}/nginx.conf"]
@@ -68,7 +68,7 @@ def configure(folder: Path, listen: str, instances: list[str], changes: Mapping[
 def nginx(
     folder: Path, *instance_urls: str, changes: Mapping[str, str] | None = None, listen: str = "", scheme: str = "http"
 ) -> Iterator[Served]:
-    """nginx before these instances, with the texts in `changes` replaced; `log` is its access log, in JSON."""
+    """nginx in front of these instances, with the texts in `changes` replaced. `log` is its access log, in JSON."""
     port = free_port()
     folder = folder / f"nginx-{port}"
     folder.mkdir()

@@ -1,4 +1,4 @@
-"""The gateway and the sandbox as real processes, started by the commands that the Procfile has."""
+"""The gateway and the sandbox as real processes, started by the Procfile's commands."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ HOST = "127.0.0.1"
 API_KEY = "caller-key-for-tests"
 UPSTREAM_KEY = "upstream-key-for-tests"
 START_SECONDS = 30
-OPERATORS = ("PORT", "HOST", "LOG_LEVEL", "DATABASE_URL", "REDIS_URL", "PROMETHEUS_MULTIPROC_DIR")
+SETTINGS = ("PORT", "HOST", "LOG_LEVEL", "DATABASE_URL", "REDIS_URL", "WEB_CONCURRENCY", "PROMETHEUS_MULTIPROC_DIR")
 
 
 @dataclass
 class Served:
-    """A running server; `log` is the file its stdout and stderr go to."""
+    """A running server. `log` is the file that its stdout and stderr are written to."""
 
     url: str
     process: subprocess.Popen[bytes]
     log: Path
 
     def stop(self, seconds: float = 30) -> int:
-        """SIGTERM, then the exit status."""
+        """Send SIGTERM and return the exit status."""
         self.process.terminate()
         return self.process.wait(seconds)
 
 
 def free_port() -> int:
-    """A port that nobody has, outside of the range that outgoing connections take theirs from."""
+    """A free port outside of the range used for outgoing connections."""
     while True:
         port = random.SystemRandom().randint(20_000, 32_000)
         with socket.socket() as probe:
@@ -48,9 +48,9 @@ def free_port() -> int:
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """This process's environment without the gateway's own variables, and then `variables`."""
+    """This process's environment without the gateway's own variables, plus `variables`."""
     ours = ("AMUX_", "MINIMAX_", "SANDBOX_")
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(ours) and k not in OPERATORS}
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(ours) and k not in SETTINGS}
     kept["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"
     return kept | variables
 
@@ -79,7 +79,7 @@ def serve(command: str, url: str, ready: str, log: Path, variables: dict[str, st
 
 
 def gateway_variables(port: int, upstream_url: str) -> dict[str, str]:
-    """What a gateway on `port`, in front of `upstream_url`, needs to be told."""
+    """The required settings of a gateway on `port`, in front of `upstream_url`."""
     return {
         "HOST": HOST,
         "PORT": str(port),
@@ -92,7 +92,7 @@ def gateway_variables(port: int, upstream_url: str) -> dict[str, str]:
 
 @contextmanager
 def gateway(tmp_path: Path, upstream_url: str, **variables: str) -> Iterator[Served]:
-    """`gunicorn wsgi:app` as the Procfile says, in front of `upstream_url`."""
+    """The Procfile's `web` process, in front of `upstream_url`."""
     port = free_port()
     chosen = gateway_variables(port, upstream_url) | variables
     log = tmp_path / f"gateway-{port}.log"
@@ -102,7 +102,7 @@ def gateway(tmp_path: Path, upstream_url: str, **variables: str) -> Iterator[Ser
 
 @contextmanager
 def sandbox(tmp_path: Path) -> Iterator[Served]:
-    """The sandbox as the Procfile starts it; it accepts `UPSTREAM_KEY`."""
+    """The Procfile's `sandbox` process, which accepts `UPSTREAM_KEY`."""
     port = free_port()
     chosen = {"SANDBOX_PORT": str(port), "MINIMAX_API_KEY": UPSTREAM_KEY}
     log = tmp_path / f"sandbox-{port}.log"

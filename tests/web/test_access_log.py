@@ -1,4 +1,4 @@
-"""The log: one JSON line a request, whose fields hold numbers and names, and no secret at any level."""
+"""Access log: one JSON line per request, with numbers and names only, and no secret at any log level."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ScriptedSer
 
 
 def line_about(gateway: Served, make: Callable[[str], bytes], method: str = "POST") -> dict[str, Any]:
-    """Sends what `make` makes of a request id, and returns its log line, whose form is checked."""
+    """Send what `make` builds from a request id header, and return its log line after checking the line's format."""
     sent = request_id()
     reply = ask(gateway.url, make(f"x-request-id: {sent}"), method)
     line = only_line(gateway, sent)
@@ -82,7 +82,7 @@ def line_about(gateway: Served, make: Callable[[str], bytes], method: str = "POS
 
 
 def told(line: dict[str, Any]) -> dict[str, Any]:
-    """What is known beforehand, and is not nothing."""
+    """The fields of the line that are known beforehand and not null."""
     names = ("endpoint", "caller", "model", "n", "delivered", "code", "trace_id")
     return {name: line[name] for name in names if line[name] is not None}
 
@@ -90,7 +90,7 @@ def told(line: dict[str, Any]) -> dict[str, Any]:
 CALLER = fingerprint(API_KEY)
 
 
-def test_a_success(pair: tuple[ScriptedServer, Served]) -> None:
+def test_line_of_a_success(pair: tuple[ScriptedServer, Served]) -> None:
     upstream, gateway = pair
     upstream.script = answer(success(2, failed=1), headers={"Trace-Id": TRACE})
     body = {"model": MODEL, "prompt": "a", "n": 3}
@@ -108,7 +108,7 @@ def test_a_success(pair: tuple[ScriptedServer, Served]) -> None:
     assert line["bytes_in"] == len(json.dumps(body))
 
 
-def test_a_refusal_of_minimax(pair: tuple[ScriptedServer, Served]) -> None:
+def test_line_of_a_minimax_error(pair: tuple[ScriptedServer, Served]) -> None:
     upstream, gateway = pair
     upstream.script = answer(refusal(1026), headers={"Trace-Id": TRACE})
     line = line_about(gateway, lambda header: generation("a", header))
@@ -125,7 +125,7 @@ def test_a_refusal_of_minimax(pair: tuple[ScriptedServer, Served]) -> None:
     assert line["upstream_ms"] is not None
 
 
-def test_a_failure_of_the_wire(pair: tuple[ScriptedServer, Served]) -> None:
+def test_line_of_a_connection_failure(pair: tuple[ScriptedServer, Served]) -> None:
     upstream, gateway = pair
     upstream.script = reset
     line = line_about(gateway, lambda header: generation("a", header))
@@ -165,7 +165,7 @@ def test_a_failure_of_the_wire(pair: tuple[ScriptedServer, Served]) -> None:
     ],
     ids=["field", "edit", "unknown key", "no key", "no such path", "no such method"],
 )
-def test_a_callers_fault_costs_nothing_upstream(
+def test_line_of_an_invalid_request_has_no_upstream_fields(
     pair: tuple[ScriptedServer, Served], make: Callable[[str], bytes], status: int, known: dict[str, Any]
 ) -> None:
     line = line_about(pair[1], make)
@@ -177,9 +177,7 @@ def test_a_callers_fault_costs_nothing_upstream(
     ("path", "endpoint"),
     [("/v1/models", "/v1/models"), ("/v1/models/image-01", "/v1/models/<model_id>"), ("/healthz", "/healthz")],
 )
-def test_an_endpoint_is_the_route_and_not_the_path(
-    pair: tuple[ScriptedServer, Served], path: str, endpoint: str
-) -> None:
+def test_endpoint_is_the_route_and_not_the_path(pair: tuple[ScriptedServer, Served], path: str, endpoint: str) -> None:
     line = line_about(pair[1], lambda header: head("GET", f"{path}?a=1", header), "GET")
     assert (line["status"], line["endpoint"], line["bytes_in"]) == (200, endpoint, 0)
 
@@ -191,18 +189,18 @@ KNOWN_KEY = "callers-known-key-77aa"
 
 
 class Secrets:
-    """Recognisable words, each of them somewhere in what is sent or answered."""
+    """Unique secrets, each of which occurs in a request or a response."""
 
     def __init__(self) -> None:
         self.words: dict[str, str] = {"operator's key": OPERATORS_KEY, "known key": KNOWN_KEY}
 
     def __call__(self, name: str) -> str:
-        """A new secret."""
+        """Create a secret."""
         return self.words.setdefault(name, f"secret{uuid.uuid4().hex}")
 
     @property
     def needles(self) -> dict[str, str]:
-        """Each word as it is, and as base64 would have its middle at each of the three offsets."""
+        """Each secret in plain text, and its base64 at each of the three offsets."""
         found = dict(self.words)
         for name, word in self.words.items():
             for shift in range(3):
@@ -212,7 +210,7 @@ class Secrets:
 
 @contextmanager
 def debugged_gateway(folder: Path, upstream_url: str) -> Iterator[Served]:
-    """The gateway with a bug, at the most talkative level."""
+    """A gateway with a bug, at log level DEBUG."""
     port = free_port()
     variables = {
         "HOST": HOST,
@@ -228,7 +226,7 @@ def debugged_gateway(folder: Path, upstream_url: str) -> Iterator[Served]:
 
 
 def form(parts: list[tuple[str, bytes]], *lines: str) -> bytes:
-    """A multipart request; each part is what follows `form-data`, and its content."""
+    """A multipart request. Each part is the text after `form-data`, and its content."""
     body = b"".join(
         b"--line\r\nContent-Disposition: form-data; %b\r\n\r\n%b\r\n" % (head.encode(), content)
         for head, content in parts
@@ -239,7 +237,7 @@ def form(parts: list[tuple[str, bytes]], *lines: str) -> bytes:
 
 
 def confidential_requests(secret: Secrets) -> Iterator[tuple[int, bytes]]:
-    """Requests with a secret in each place that has room for one, and the status that each is answered with."""
+    """Requests with a secret in every possible place, and the status of each response."""
     good = {"model": MODEL, "prompt": secret("prompt")}
     reference = {"type": "character", "image_file": f"https://faces.example/{secret('reference URL')}.jpg?a=b"}
     file = JPEG + secret("file").encode() * 10
@@ -307,7 +305,7 @@ def test_no_secret_is_in_the_log_at_any_level(tmp_path: Path) -> None:
             assert ask(gateway.url, data).status == status, data
         assert len(upstream.received) == 7
 
-        # MiniMax answers strangely, and repeats what it was sent.
+        # MiniMax sends invalid responses that quote the request.
         told = [secret("prompt"), OPERATORS_KEY, f"http://pictures.example/{secret('picture')}.jpeg", secret("echo")]
         echo = json.dumps(told).encode()
         broken_head = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n" + echo + b"\r\nX-Echo: " + echo + b"\r\n\r\n{}"
@@ -330,7 +328,7 @@ def test_no_secret_is_in_the_log_at_any_level(tmp_path: Path) -> None:
             ask(gateway.url, post({"model": MODEL, "prompt": secret("prompt")}, key=KNOWN_KEY))
         assert len(upstream.received) == 7 + len(scripts)
 
-        # A caller that leaves in the middle: of its head, of its key, of its body.
+        # A caller that disconnects in the middle of its headers, its key or its body.
         for rest in ("", "\r\n", f"\r\nContent-Length: 99\r\nX: {secret('cut off')}\r\n\r\n{{"):
             with Caller(gateway.url) as caller:
                 caller.send(f"POST {GENERATIONS} HTTP/1.1\r\nAuthorization: Bearer {KNOWN_KEY}{rest}".encode())
@@ -341,10 +339,10 @@ def test_no_secret_is_in_the_log_at_any_level(tmp_path: Path) -> None:
     log = gateway.log.read_text()
     found = [name for name, needle in secret.needles.items() if needle in log or quote(needle) in log]
     assert found == []
-    # The search was worth something: everything did speak.
+    # The log is not empty: each source has written to it.
     assert '"DEBUG"' in log
     assert "Malformed request: InvalidHeaderName" in log
-    bugs = [line["exc_info"] for line in json_lines(gateway.log) if line["message"] == "bug"]
+    bugs = [line["exc_info"] for line in json_lines(gateway.log) if line["message"] == "Unhandled exception"]
     assert len(bugs) == 2
     assert all("builtins.RuntimeError" in bug and "builtins.ValueError" in bug for bug in bugs)
     assert all("broken_app.py" in bug for bug in bugs)
@@ -355,7 +353,7 @@ def request_log(gateway: Served) -> list[dict[str, Any]]:
     return [line for line in lines if line["endpoint"] != "/readyz"]
 
 
-def test_a_refused_operators_key_is_loud(pair: tuple[ScriptedServer, Served]) -> None:
+def test_a_rejected_operator_key_is_logged_as_critical(pair: tuple[ScriptedServer, Served]) -> None:
     upstream, gateway = pair
     upstream.script = answer(refusal(1004), headers={"Trace-Id": "loud-trace"})
     line_about(gateway, lambda header: generation("a", header))
@@ -365,7 +363,7 @@ def test_a_refused_operators_key_is_loud(pair: tuple[ScriptedServer, Served]) ->
 
 
 def test_the_log_goes_to_stdout(tmp_path: Path) -> None:
-    """stderr is gunicorn's own, for people."""
+    """stderr holds gunicorn's own messages."""
     with scripted_server() as upstream, processes.gateway(tmp_path, upstream.url, LOG_LEVEL="ERROR") as gateway:
         assert ask(gateway.url, head("GET", "/nowhere"), "GET").status == 404
         assert gateway.stop() == 0

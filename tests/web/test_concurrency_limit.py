@@ -1,4 +1,4 @@
-"""The bound on calls in flight: a full gateway refuses at the door, and every slot comes back."""
+"""The concurrency limit: a full gateway rejects calls before reading the body, and every slot is released."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PATHS = ("/v1/images/generations", "/v1/images/edits")
 
 
 class Held:
-    """A client whose calls wait until they are let go."""
+    """A MiniMax client whose calls wait until `let_go` is set."""
 
     def __init__(self) -> None:
         self.begun = threading.Semaphore(0)
@@ -65,7 +65,7 @@ def draw(client: FlaskClient) -> TestResponse:
 
 @contextmanager
 def full_gateway(max_calls: int) -> Iterator[tuple[FlaskClient, Held]]:
-    """A gateway whose every slot is taken; at the end all of its calls have been answered."""
+    """A gateway with every slot taken. On exit all of its calls have completed."""
     minimax = Held()
     client = new_client(minimax, max_calls)
     statuses: list[int] = []
@@ -80,7 +80,7 @@ def full_gateway(max_calls: int) -> Iterator[tuple[FlaskClient, Held]]:
     assert statuses == [200] * max_calls
 
 
-def test_the_call_after_the_last_slot_is_refused_counted_and_sends_nothing() -> None:
+def test_a_call_above_the_limit_is_rejected_counted_and_not_sent() -> None:
     before = REJECTED_FULL._value.get()
     with full_gateway(2) as (client, minimax):
         refused = draw(client)
@@ -89,7 +89,7 @@ def test_the_call_after_the_last_slot_is_refused_counted_and_sends_nothing() -> 
     assert 1 <= int(refused.headers["Retry-After"]) <= 60
     assert refused.json == {
         "error": {
-            "message": "The gateway is busy with as many calls as it can hold: try again in a moment.",
+            "message": "The gateway is at its concurrency limit; retry in 2 seconds.",
             "type": "minimax_image_error",
             "param": None,
             "code": "gateway_full",
@@ -100,7 +100,7 @@ def test_the_call_after_the_last_slot_is_refused_counted_and_sends_nothing() -> 
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_nothing_but_calls_needs_a_slot(path: str) -> None:
+def test_only_image_calls_need_a_slot(path: str) -> None:
     with full_gateway(1) as (client, _):
         assert client.post(path, json=DOCUMENT, buffered=True).status_code == 503
         assert client.get(path).status_code == 405
@@ -110,13 +110,13 @@ def test_nothing_but_calls_needs_a_slot(path: str) -> None:
 
 
 @pytest.mark.parametrize("error", [MinimaxError(1002), MinimaxError("upstream_deadline"), KeyError(), OSError()])
-def test_a_slot_comes_back_after_a_failed_call(error: Exception) -> None:
+def test_a_failed_call_releases_its_slot(error: Exception) -> None:
     client = new_client(Failing(error), max_calls=1)
     for _ in range(3):
         assert draw(client).json["error"]["code"] != "gateway_full"  # type: ignore[index]
 
 
-def test_a_slot_comes_back_after_what_never_becomes_a_call() -> None:
+def test_an_invalid_request_releases_its_slot() -> None:
     client = new_client(Drawing(), max_calls=1)
     for content_type, body, status in (
         ("application/json", b"{", 400),
@@ -132,7 +132,7 @@ def test_a_slot_comes_back_after_what_never_becomes_a_call() -> None:
     assert draw(client).status_code == 200
 
 
-def test_a_slot_is_held_until_the_answer_is_sent() -> None:
+def test_a_slot_is_held_until_the_response_is_sent() -> None:
     client = new_client(Drawing(), max_calls=1)
     unread = client.post(PATHS[0], json=DOCUMENT, buffered=False)
     assert unread.status_code == 200

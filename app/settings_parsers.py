@@ -1,4 +1,7 @@
-"""Owns how one variable's text becomes a value, for what environs has no parser of its own."""
+"""Custom environs parsers: API keys, base URL, models, aliases, origins, prices, database and Redis URLs.
+
+Each parser takes the text of one variable and raises `ValidationError`, whose message never quotes that text.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ from environs import ValidationError
 from app.model_catalog import MODELS, Model, find_model
 
 _HEADER_SAFE = re.compile(r"[!-~]+", re.ASCII)
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?", re.ASCII)
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def _parse_key(value: str) -> str:
@@ -23,6 +28,8 @@ def _parse_key(value: str) -> str:
 
 
 def _parse_keys(value: str) -> tuple[str, ...]:
+    if not value:
+        return ()  # allowed beside DATABASE_URL only, which `Settings.from_env` checks
     try:
         return tuple(_parse_key(key) for key in value.split(","))
     except ValidationError:
@@ -35,11 +42,11 @@ def _parse_base_url(value: str) -> str:
     fault = ValidationError("Expected an http(s) URL of a host, without user, query or fragment.")
     try:
         parts = urlsplit(value)
-        port_is_sane = parts.port is None or parts.port > 0
-        (parts.hostname or "").encode("idna")  # a host that no resolver could be asked for
+        port_is_valid = parts.port is None or parts.port > 0
+        (parts.hostname or "").encode("idna")  # raises for a host that cannot be resolved
     except ValueError:
         raise fault from None
-    if not (parts.scheme in ("http", "https") and parts.hostname and port_is_sane and _HEADER_SAFE.fullmatch(value)):
+    if not (parts.scheme in ("http", "https") and parts.hostname and port_is_valid and _HEADER_SAFE.fullmatch(value)):
         raise fault
     if parts.username is not None or parts.query or parts.fragment:
         raise fault
@@ -77,16 +84,32 @@ def _parse_folder(value: str) -> str | None:
     return value or None
 
 
-def _parse_no_keys(value: str) -> tuple[str, ...]:
-    if value:
-        raise ValidationError("Expected not to be set beside DATABASE_URL: the keys are in there.")
-    return ()
+def _parse_origins(value: str) -> tuple[str, ...]:
+    """Origins as browsers serialize them (RFC 6454 section 6.2), since one in another spelling would match nothing."""
+    origins = tuple(dict.fromkeys(part.strip() for part in value.split(","))) if value else ()
+    if origins != ("*",) and not all(map(_is_origin, origins)):
+        raise ValidationError(
+            "Expected * alone, or origins such as https://app.example or http://localhost:3000 with commas between "
+            "them: lower case, no path, no slash at the end, no default port."
+        )
+    return origins
+
+
+def _is_origin(text: str) -> bool:
+    if not _ORIGIN.fullmatch(text):
+        return False
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return False
+    return port is None or port != _DEFAULT_PORTS.get(parts.scheme)
 
 
 def _parse_database_url(value: str) -> str | None:
     if not value:
         return None
-    from sqlalchemy import make_url  # not at the top, here and below: see create_accounts
+    from sqlalchemy import make_url  # imported here, as redis below, because create_accounts saves 45 MB so
 
     expected = "Expected a URL like sqlite:////var/lib/amux/amux.db or postgresql://user:password@host/name."
     _check_url(value, ("sqlite", "postgresql", "postgres"), make_url, expected)
@@ -108,26 +131,22 @@ def _check_url(value: str, schemes: tuple[str, ...], parse: Callable[[str], obje
         raise ValidationError(expected)
     try:
         parse(value)
-    except Exception:  # of any kind, and with the password in its words
+    except Exception:  # of any type, and its message may hold the password
         raise ValidationError(expected) from None
 
 
-def _parse_prices(value: str, models: tuple[Model, ...] | None) -> dict[str, int]:
-    """`MiniMax-Image-01=3500,…`: micro-units a picture, for each of `models` at least."""
+def _parse_prices(value: str) -> dict[str, int]:
+    """`MiniMax-Image-01=3500,…`: micro-units per image, by the model's id."""
     prices = {}
     for pair in filter(None, value.split(",")):
         name, _, price = pair.partition("=")
         if not (price.strip().isascii() and price.strip().isdecimal() and len(price.strip()) <= 15):
             raise ValidationError("Expected pairs model=price with commas between them, in whole micro-units.")
         prices[_parse_model(name).id] = int(price)
-    missing = [model.id for model in models or () if model.id not in prices]
-    if missing:
-        raise ValidationError(f"Expected a price for: {', '.join(missing)}.")
     return prices
 
 
 PARSERS = {
-    "no_keys": _parse_no_keys,
     "database_url": _parse_database_url,
     "redis_url": _parse_redis_url,
     "prices": _parse_prices,
@@ -137,4 +156,5 @@ PARSERS = {
     "base_url": _parse_base_url,
     "models": _parse_models,
     "aliases": _parse_aliases,
+    "origins": _parse_origins,
 }
