@@ -41,11 +41,7 @@ def register_usage(app: Flask, storage: Storage, authenticate: Callable[[], None
                 "end": last.isoformat(),
                 "data": [asdict(total) for total in totals],
                 "balance": key.balance,
-                "limits": {
-                    "requests_per_minute": key.requests_per_minute,
-                    "images_per_minute": key.images_per_minute,
-                    "max_calls": key.max_calls,
-                },
+                "limits": asdict(key.limits),
             }
         )
 

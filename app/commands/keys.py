@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -10,6 +11,7 @@ import click
 from flask.cli import AppGroup
 from sqlalchemy.exc import IntegrityError
 
+from app.accounts.key_limits import RATE_LIMITS, KeyLimits
 from app.commands.arguments import MAX_MONEY, Expiry, Limit, Models, Money, Name, is_given
 from app.commands.output import Row, Style, print_json, print_row, print_rows, styles
 from app.commands.storage_context import settings, with_storage
@@ -25,7 +27,8 @@ keys.add_command(usage_command(click.Argument(["name"])))
 
 COLUMNS = (
     *("name", "prefix", "state", "expires_at", "balance"),
-    *("requests_per_minute", "images_per_minute", "max_calls", "models"),
+    *(field.name for field in fields(KeyLimits)),
+    "models",
 )
 EXPIRES = "In UTC, like 2027-01-31T18:00, or never. A bare day, like 2027-01-31, means its first moment."
 
@@ -35,8 +38,7 @@ def limits(command: F) -> F:
     for option in (
         click.option("--expires", "expires_at", type=Expiry(), help=EXPIRES),
         click.option("--max-calls", type=Limit(), help="Calls in flight, or none."),
-        click.option("--ipm", "images_per_minute", type=Limit(), help="Pictures a minute, or none."),
-        click.option("--rpm", "requests_per_minute", type=Limit(), help="Requests a minute, or none."),
+        *(click.option(rate.option, rate.name, type=Limit(), help=rate.option_help) for rate in reversed(RATE_LIMITS)),
         click.option("--models", type=Models(), help="Names with commas between them, or all."),
     ):
         command = option(command)
@@ -153,9 +155,7 @@ def _row(key: ApiKey) -> Row:
         "caller": fingerprint_of(key),
         "state": _state(key),
         "balance": key.balance,
-        "requests_per_minute": key.requests_per_minute,
-        "images_per_minute": key.images_per_minute,
-        "max_calls": key.max_calls,
+        **asdict(key.limits),
         "models": key.models.split(",") if key.models else ["all"],
         "created_at": key.created_at,
         "expires_at": key.expires_at,

@@ -70,7 +70,5 @@ def _caller(key: ApiKey, name: str) -> Caller:
         fingerprint=name,
         key_id=key.id,
         models=frozenset(key.models.split(",")) if key.models else None,
-        requests_per_minute=key.requests_per_minute,
-        images_per_minute=key.images_per_minute,
-        max_calls=key.max_calls,
+        limits=key.limits,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from datetime import UTC, date, datetime, time
 from typing import Any, cast
 
@@ -21,6 +22,8 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator
+
+from app.accounts.key_limits import KeyLimits
 
 # SQLite counts up by itself only in a column of its own INTEGER.
 BigId = BigInteger().with_variant(Integer, "sqlite")
@@ -90,6 +93,10 @@ class ApiKey(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
     expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    @property
+    def limits(self) -> KeyLimits:
+        return KeyLimits(**{field.name: getattr(self, field.name) for field in fields(KeyLimits)})
 
 
 class ReservationRecord(Base):

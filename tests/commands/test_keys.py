@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from app.accounts.api_key import Caller, fingerprint
+from app.accounts.key_limits import KeyLimits
 from app.errors import InvalidApiKey
 from app.storage.api_key_cache import CachedAuthenticator
 from app.storage.api_keys import ApiKeyStore
@@ -66,7 +67,7 @@ def test_what_is_given_is_what_the_caller_may_do(operator: Operator, database: D
     secret = json.loads(made.stdout)["api_key"]
     models = ["MiniMax-Image-01", "MiniMax-Image-01-live"]
     caller = caller_of(database, secret)
-    assert caller == Caller(fingerprint(secret), caller.key_id, frozenset(models), 60, 10, 3)
+    assert caller == Caller(fingerprint(secret), caller.key_id, frozenset(models), KeyLimits(60, 10, 3))
     row = shown(operator, "Hafen GmbH")
     assert datetime.fromisoformat(row.pop("created_at")) <= datetime.now(UTC)
     assert row == {
@@ -161,7 +162,7 @@ def test_a_change_leaves_the_rest_and_none_lifts_a_limit(operator: Operator, dat
     assert (row["models"], row["expires_at"]) == (["MiniMax-Image-01"], "2999-01-31T00:00:00Z")
     printed(operator("keys", "update", "harbour", "--models", "all", "--expires", "never", "--ipm", "none"))
     caller = caller_of(database, secret)
-    assert caller == Caller(fingerprint(secret), caller.key_id, max_calls=2)
+    assert caller == Caller(fingerprint(secret), caller.key_id, limits=KeyLimits(max_calls=2))
     assert shown(operator, "harbour")["expires_at"] is None
 
 

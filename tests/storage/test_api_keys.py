@@ -11,6 +11,7 @@ from sqlalchemy import event, text
 from sqlalchemy.exc import IntegrityError
 
 from app.accounts.api_key import digest, fingerprint
+from app.accounts.key_limits import KeyLimits
 from app.errors import DatabaseUnavailable, InvalidApiKey
 from app.storage.api_key_cache import MAX_CACHED, CachedAuthenticator
 from app.storage.api_keys import (
@@ -126,9 +127,9 @@ def test_a_caller_is_what_its_key_says(keys: ApiKeyStore, callers: CachedAuthent
     assert caller.key_id == keys.get("key").id
     assert caller.fingerprint == fingerprint(secret)
     assert caller.models == frozenset({"MiniMax-Image-01"})
-    assert (caller.requests_per_minute, caller.images_per_minute, caller.max_calls) == (1, 2, 3)
+    assert caller.limits == KeyLimits(1, 2, 3)
     unlimited = callers.authenticate(keys.create("unlimited"))
-    assert (unlimited.models, unlimited.requests_per_minute, unlimited.max_calls) == (None, None, None)
+    assert (unlimited.models, unlimited.limits) == (None, KeyLimits())
 
 
 def test_one_question_serves_many_requests(
@@ -200,10 +201,10 @@ def test_a_moment_means_the_same_in_any_zone(keys: ApiKeyStore, callers: CachedA
 
 def test_changes_arrive_in_time(keys: ApiKeyStore, callers: CachedAuthenticator, clock: Clock) -> None:
     secret = keys.create("key", requests_per_minute=1)
-    assert callers.authenticate(secret).requests_per_minute == 1
+    assert callers.authenticate(secret).limits.requests_per_minute == 1
     keys.update("key", requests_per_minute=None)
     clock.seconds += IN_TIME
-    assert callers.authenticate(secret).requests_per_minute is None
+    assert callers.authenticate(secret).limits.requests_per_minute is None
 
 
 def test_whatever_is_wrong_with_a_key_is_told_in_the_same_words(
