@@ -87,7 +87,7 @@ def on_starting(_server: Any) -> None:
 def post_worker_init(worker: Any) -> None:
     storage = worker.wsgi.extensions.get("storage")
     if storage:
-        storage.start_maintenance()
+        storage.maintenance.start()
 
 
 def child_exit(_server: Any, worker: Any) -> None:

@@ -72,7 +72,7 @@ def sweep(storage: Storage, style: Style | None) -> None:
         raise click.ClickException(
             f"There is no folder {folder.absolute()}: set AMUX_JOURNAL_FOLDER as the gateway has it."
         )
-    done = storage.run_maintenance()
+    done = storage.maintenance.run()
     if style == "json":
         print_json({"landed": done.applied, "stuck": done.failed, "swept": done.swept})
     else:

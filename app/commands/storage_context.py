@@ -71,5 +71,5 @@ def _open(chosen: Settings, url: str) -> Storage:
         journal_folder=Path(chosen.journal_folder),
         max_call_seconds=chosen.minimax_timeout_seconds,
         usage_days=chosen.usage_days,
-        patient=True,
+        statement_timeout=False,
     )

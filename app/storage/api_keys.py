@@ -45,13 +45,13 @@ class ApiKeyStore:
         return secret
 
     def all(self) -> Sequence[ApiKey]:
-        with self._database.transaction(reads=True) as session:
+        with self._database.transaction(read_only=True) as session:
             return session.scalars(select(ApiKey).order_by(ApiKey.id)).all()
 
     def get(self, name: str) -> ApiKey:
         """By name, prefix, or the whole key. Raises `ApiKeyNotFound`, which tells no more than a prefix."""
         chosen = or_(ApiKey.name == name, ApiKey.prefix == name, ApiKey.digest == digest(name))
-        with self._database.transaction(reads=True) as session:
+        with self._database.transaction(read_only=True) as session:
             key = session.scalars(select(ApiKey).where(chosen)).first()
         if key is None:
             raise ApiKeyNotFound(name[:PREFIX_CHARS] if name.startswith(SECRET_PREFIX) else name)
@@ -59,7 +59,7 @@ class ApiKeyStore:
 
     def by_id(self, key_id: int) -> ApiKey:
         """Raises `ApiKeyNotFound`."""
-        with self._database.transaction(reads=True) as session:
+        with self._database.transaction(read_only=True) as session:
             key = session.get(ApiKey, key_id)
         if key is None:
             raise ApiKeyNotFound(str(key_id))
@@ -78,5 +78,5 @@ class ApiKeyStore:
         self.update(name, revoked_at=now())
 
     def find_by_digest(self, api_key_digest: str) -> ApiKey | None:
-        with self._database.transaction(reads=True) as session:
+        with self._database.transaction(read_only=True) as session:
             return session.scalars(select(ApiKey).where(ApiKey.digest == api_key_digest)).first()

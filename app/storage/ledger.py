@@ -64,7 +64,7 @@ class Ledger:
     def reservation_exists(self, reservation_id: str) -> bool:
         """Whether there is, or ever was, such a reservation."""
         found = select(RESERVATIONS.c.id).where(RESERVATIONS.c.id == reservation_id)
-        with self._database.connection(reads=True) as connection:
+        with self._database.connection(read_only=True) as connection:
             return connection.scalar(found) is not None
 
     def sweep(self, *, before: datetime, owners: Sequence[str] = ()) -> int:
@@ -73,7 +73,7 @@ class Ledger:
         Two machines may sweep at once: each reservation is ended by one of them.
         """
         stale = or_(RESERVATIONS.c.created_at < before, RESERVATIONS.c.owner.in_(owners))
-        with self._database.connection(reads=True) as connection:
+        with self._database.connection(read_only=True) as connection:
             ids = connection.scalars(select(RESERVATIONS.c.id).where(RESERVATIONS.c.state == "open", stale)).all()
         ended = [self.close_reservation(Settlement(reservation_id, "unknown")) for reservation_id in ids]
         return sum(one is not None for one in ended)
@@ -81,7 +81,7 @@ class Ledger:
     def open_owners(self) -> Sequence[str]:
         """The processes that have open reservations."""
         owners = select(RESERVATIONS.c.owner).where(RESERVATIONS.c.state == "open").distinct()
-        with self._database.connection(reads=True) as connection:
+        with self._database.connection(read_only=True) as connection:
             return connection.scalars(owners).all()
 
     def entries(
@@ -93,7 +93,7 @@ class Ledger:
             chosen = chosen.where(LedgerEntry.key_id == key_id)
         if kind is not None:
             chosen = chosen.where(LedgerEntry.kind == kind)
-        with self._database.transaction(reads=True) as session:
+        with self._database.transaction(read_only=True) as session:
             return session.scalars(chosen).all()
 
     def check(self) -> list[Mismatch]:
@@ -107,6 +107,6 @@ class Ledger:
             .outerjoin(LEDGER, LEDGER.c.key_id == KEYS.c.id)
             .group_by(KEYS.c.id, KEYS.c.balance)
         )
-        with self._database.connection(reads=True) as connection:
+        with self._database.connection(read_only=True) as connection:
             rows = connection.execute(sums).all()
         return [Mismatch(key_id, balance, int(entries)) for key_id, balance, entries in rows if balance != entries]

@@ -55,7 +55,7 @@ def reserve(database: Database, reservation: Reservation) -> int | None:
     """See `app.storage.reservations.LedgerStatements`."""
     taken = database.run(_RESERVE, asdict(reservation) | {"cost": reservation.cost, "now": now()})
     if taken is None:
-        with database.connection(reads=True) as connection:
+        with database.connection(read_only=True) as connection:
             raise InsufficientBalance(balance_of(connection, reservation.key_id) or 0, reservation.cost)
     balance: int | None = taken.balance
     return balance

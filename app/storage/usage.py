@@ -52,7 +52,7 @@ class UsageStore:
         self._database.run(self._add, dict(row) | {"created_at": datetime.fromisoformat(row["created_at"])})
 
     def rows(self, key_id: int, first: date, last: date) -> Sequence[UsageRecord]:
-        with self._database.transaction(reads=True) as session:
+        with self._database.transaction(read_only=True) as session:
             return session.scalars(
                 select(UsageRecord)
                 .where(UsageRecord.key_id == key_id, *between_days(UsageRecord.created_at, first, last))
@@ -76,7 +76,7 @@ class UsageStore:
             func.sum(UsageRecord.delivered),
             func.sum(UsageRecord.charged),
         )
-        with self._database.transaction(reads=True) as session:
+        with self._database.transaction(read_only=True) as session:
             rows = session.execute(
                 select(day, UsageRecord.model, *columns)
                 .where(UsageRecord.key_id == key_id, *between_days(UsageRecord.created_at, first, last))

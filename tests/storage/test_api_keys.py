@@ -80,7 +80,7 @@ def test_only_the_digest_and_a_prefix_are_stored(
     secret = keys.create("key", balance=10)
     key = keys.get("key")
     assert (key.digest, key.prefix) == (digest(secret), secret[:PREFIX_CHARS])
-    with database.connection(reads=True) as connection:
+    with database.connection(read_only=True) as connection:
         tables = ("api_keys", "ledger", "reservations", "usage")
         rows = [str(row) for table in tables for row in connection.execute(text(f"SELECT * FROM {table}"))]
     assert not any(secret[PREFIX_CHARS:] in row for row in rows)

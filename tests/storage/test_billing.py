@@ -68,7 +68,7 @@ def refused(storage: Storage, caller: Caller, error: Exception) -> Receipt:
 
 
 def last_entry(storage: Storage) -> LedgerEntry:
-    with storage.database.transaction(reads=True) as session:
+    with storage.database.transaction(read_only=True) as session:
         return session.scalars(select(LedgerEntry).order_by(LedgerEntry.id.desc())).all()[0]
 
 
@@ -175,7 +175,7 @@ def test_gone_as_it_reserves_leaves_nothing_reserved(
     with pytest.raises(DatabaseUnavailable), storage.billing.reserve(caller, IMAGE_01, 3, "a-request", Receipt()):
         pass
     assert len(storage.ledger.open_owners()) == was_done
-    assert storage.run_maintenance().applied == 1
+    assert storage.maintenance.run().applied == 1
     assert storage.ledger.open_owners() == []
     assert storage.keys.get("key").balance == 1000
 
@@ -192,7 +192,7 @@ def test_gone_after_the_call_is_settled_later_and_once(
         receipt = call(storage, caller, answer(9))
     assert receipt.headers() == {"x-amux-charged": "300"}
     assert storage.keys.get("key").balance == 700
-    assert storage.run_maintenance().applied == 1
+    assert storage.maintenance.run().applied == 1
     assert storage.keys.get("key").balance == 700
     assert last_entry(storage).kind == "settle"
     assert storage.ledger.close_reservation(Settlement(last_entry(storage).reservation_id or "", "settle", 3)) is None

@@ -54,7 +54,7 @@ def usage_row(key_id: int, **columns: Any) -> dict[str, Any]:
 
 
 def usage_rows(storage: Storage) -> int:
-    with storage.database.transaction(reads=True) as session:
+    with storage.database.transaction(read_only=True) as session:
         return session.scalar(select(func.count()).select_from(UsageRecord)) or 0
 
 
@@ -123,7 +123,7 @@ def test_a_settlement_lands_once_however_often_it_is_brought_in(storage: Storage
     piece = {"reservation_id": reservation_id, "outcome": "settle", "delivered": 1, "trace_id": "trace"}
     for _ in range(2):
         storage.journal.add("end", reservation_id, piece, request_id="a-request")
-        assert storage.run_maintenance().applied == 1
+        assert storage.maintenance.run().applied == 1
     assert storage.keys.by_id(key_id).balance == 900
     assert storage.ledger.check() == []
 
@@ -134,7 +134,7 @@ def test_a_settlement_for_another_database_is_kept(storage: Storage, outcome: st
     elsewhere = uuid.uuid4().hex
     piece = {"reservation_id": elsewhere, "outcome": outcome, "delivered": 1}
     storage.journal.add("end", elsewhere, piece, request_id="a-request")
-    done = storage.run_maintenance()
+    done = storage.maintenance.run()
     assert (done.applied, done.failed, storage.journal.waiting()) == (not stays, stays, stays)
 
 
@@ -142,7 +142,7 @@ def test_a_row_of_usage_lands_once(storage: Storage) -> None:
     row = usage_row(new_key(storage))
     storage.record_usage(row)
     storage.journal.add("usage", row["id"], row, request_id="a-request")
-    assert storage.run_maintenance().applied == 1
+    assert storage.maintenance.run().applied == 1
     assert usage_rows(storage) == 1
 
 
@@ -158,7 +158,7 @@ def test_the_journal_knows_more_than_the_sweep(storage: Storage) -> None:
     piece = {"reservation_id": reservation_id, "outcome": "settle", "delivered": 1}
     storage.journal.add("end", reservation_id, piece, request_id="a-request")
     unknown = reserve(storage, key_id, owner=dead_owner())
-    done = storage.run_maintenance()
+    done = storage.maintenance.run()
     assert (done.applied, done.swept) == (1, 1)
     assert storage.keys.by_id(key_id).balance == 900
     assert storage.ledger.close_reservation(Settlement(unknown, "release")) is None
@@ -170,7 +170,7 @@ def test_the_living_and_the_unknown_are_not_swept(storage: Storage) -> None:
     reserve(storage, key_id, owner=GONE_HOST)
     *place, _pid, _start = process_id().split("/")
     reserve(storage, key_id, owner="/".join([place[0], place[1], "another container", "999999", "1"]))
-    assert storage.run_maintenance().swept == 0
+    assert storage.maintenance.run().swept == 0
     assert len(storage.ledger.open_owners()) == 3
     assert storage.ledger.sweep(before=now()) == 3  # by age, then
 
@@ -204,7 +204,7 @@ def test_many_processes_bring_in_one_folder(storage: Storage, test_db: ScratchDa
 def _bring_in(url: str, folder: Path, begin: threading.Barrier) -> None:
     storage = open_storage(url, folder)
     begin.wait()
-    storage.run_maintenance()
+    storage.maintenance.run()
     storage.database.engine.dispose()
 
 
@@ -236,7 +236,7 @@ def test_another_machine_s_are_swept_a_while_after_their_longest_call(
     begun = now() - timedelta(seconds=60, minutes=minutes)  # 60 is `open_storage`'s longest call
     with storage.database.connection() as connection:
         connection.execute(update(ReservationRecord).values(created_at=begun))
-    assert storage.run_maintenance().swept == swept
+    assert storage.maintenance.run().swept == swept
 
 
 def test_another_user_s_process_that_proc_hides_is_not_gone(monkeypatch: pytest.MonkeyPatch) -> None:

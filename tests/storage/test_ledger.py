@@ -32,7 +32,7 @@ def reserve(ledger: Ledger, key_id: int, pictures: int = 1, *, price: int = PRIC
 
 
 def lines(database: Database, key_id: int) -> list[Line]:
-    with database.transaction(reads=True) as session:
+    with database.transaction(read_only=True) as session:
         entries = session.scalars(
             select(LedgerEntry).where(LedgerEntry.key_id == key_id).order_by(LedgerEntry.id)
         ).all()
@@ -65,7 +65,7 @@ def test_what_was_delivered_is_charged_and_the_rest_given_back(
     assert balance(database, key_id) == left
     assert lines(database, key_id) == [("credit", 1000, 0), ("reserve", -300, 0), line]
     assert ledger.check() == []
-    with database.transaction(reads=True) as session:
+    with database.transaction(read_only=True) as session:
         last = session.scalars(select(LedgerEntry).order_by(LedgerEntry.id.desc())).first()
     assert last is not None
     assert (last.request_id, last.reservation_id, last.trace_id) == ("a-request", reservation_id, "trace")
@@ -256,7 +256,7 @@ def test_the_sweep_ends_what_is_old_and_what_nobody_owns_any_more(
     assert sorted(ledger.open_owners()) == ["alive", "gone"]
     assert ledger.sweep(before=moment, owners=["gone"]) == 2
     assert ledger.sweep(before=moment, owners=["gone"]) == 0
-    with database.transaction(reads=True) as session:
+    with database.transaction(read_only=True) as session:
         states = {row.id: row.state for row in session.scalars(select(ReservationRecord))}
     assert states == {old: "unknown", gone: "unknown", open_still: "open", ended: "settle"}
     assert balance(database, key_id) == 1000 - 200

@@ -140,7 +140,7 @@ class Machine(RuleBasedStateMachine):
         assert self.ledger.check() == []
         assert {key: self.store.by_id(key).balance for key in self.balances} == self.balances
         assert all(balance is None or balance >= 0 for balance in self.balances.values())
-        with self.database.transaction(reads=True) as session:
+        with self.database.transaction(read_only=True) as session:
             states = {
                 row.id: row.state for row in session.scalars(select(ReservationRecord)) if row.id in self.reserved
             }

@@ -41,12 +41,12 @@ class Schema:
         assert all(self.counts().values())
 
     def counts(self) -> dict[str, Any]:
-        with self.database.connection(reads=True) as connection:
+        with self.database.connection(read_only=True) as connection:
             tables = [name for name in inspect(connection).get_table_names() if name != "alembic_version"]
             return {name: connection.scalar(text(f"SELECT count(*) FROM {name}")) for name in tables}
 
     def lines(self, *columns: str) -> list[tuple[Any, ...]]:
-        with self.database.connection(reads=True) as connection:
+        with self.database.connection(read_only=True) as connection:
             chosen = text(f"SELECT kind, {', '.join(columns)} FROM ledger ORDER BY id")
             return [tuple(row) for row in connection.execute(chosen)]
 
