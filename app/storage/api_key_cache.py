@@ -71,4 +71,5 @@ def _caller(key: ApiKey, name: str) -> Caller:
         key_id=key.id,
         models=frozenset(key.models.split(",")) if key.models else None,
         limits=key.limits,
+        response_format=key.response_format,
     )

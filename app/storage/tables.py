@@ -24,6 +24,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator
 
 from app.accounts.key_limits import KeyLimits
+from app.model_catalog import ResponseFormat
 
 # SQLite counts up by itself only in a column of its own INTEGER.
 BigId = BigInteger().with_variant(Integer, "sqlite")
@@ -89,6 +90,7 @@ class ApiKey(Base):
     requests_per_minute: Mapped[int | None]
     images_per_minute: Mapped[int | None]
     max_calls: Mapped[int | None]
+    response_format: Mapped[ResponseFormat | None] = mapped_column(String(10))
     balance: Mapped[int | None] = mapped_column(BigInteger)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
     expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

@@ -89,7 +89,7 @@ def test_a_database_that_fails_in_the_middle_is_one_line(operator: Operator, tes
     """Somebody else holds the lock: reading goes on, writing does not."""
     with test_db.outage():
         said = refusal(operator("keys", "create", "--name", "harbour"))
-    assert said == "The database cannot be asked: database is locked"
+    assert said == "The database is unavailable: database is locked"
 
 
 def test_a_commit_that_broke_may_have_been_done(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,5 +103,5 @@ def test_a_commit_that_broke_may_have_been_done(operator: Operator, monkeypatch:
 
     monkeypatch.setattr(Ledger, "credit", credit_and_break)
     assert refusal(operator("keys", "credit", "harbour", "5")) == (
-        "It may have been done, or not: look before you do it again. server closed the connection"
+        "Whether it was done is unknown: check before you run it again. server closed the connection"
     )

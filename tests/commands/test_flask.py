@@ -51,11 +51,11 @@ def test_what_goes_wrong_is_one_line_and_no_log(url: str, tmp_path: Path) -> Non
     (tmp_path / "end-broken.json").write_text("no JSON")
     swept = flask("ledger", "sweep", DATABASE_URL=url, AMUX_JOURNAL_FOLDER=str(tmp_path))
     assert (swept.returncode, swept.stderr) == (0, "")
-    assert "Left in it, as it cannot land: 1." in swept.stdout
+    assert "Kept, as they cannot be replayed: 1." in swept.stdout
     with ScratchSqlite(tmp_path / "amux.db").outage():
         locked = flask("keys", "create", "--name", "harbour", DATABASE_URL=url)
     assert (locked.returncode, locked.stdout) == (1, "")
-    assert locked.stderr == "Error: The database cannot be asked: database is locked\n"
+    assert locked.stderr == "Error: The database is unavailable: database is locked\n"
 
 
 def test_without_a_database_url_one_line_says_so() -> None:
@@ -142,4 +142,4 @@ def test_make_run_on_a_database_that_is_not_there_ends_in_one_line(tmp_path: Pat
         timeout=60,
     )
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "Error: The database refused: unable to open database file\n"
+    assert done.stderr == "Error: The database returned an error: unable to open database file\n"

@@ -62,12 +62,12 @@ def test_what_is_given_is_what_the_caller_may_do(operator: Operator, database: D
     made = operator(
         *("keys", "create", "--json"),
         *("--name", "Hafen GmbH", "--models", "image-01, IMAGE-01-live,image-01", "--rpm", "60", "--ipm", "10"),
-        *("--max-calls", "3", "--balance", "0", "--expires", soon.isoformat()),
+        *("--max-calls", "3", "--balance", "0", "--expires", soon.isoformat(), "--response-format", "b64_json"),
     )
     secret = json.loads(made.stdout)["api_key"]
     models = ["MiniMax-Image-01", "MiniMax-Image-01-live"]
     caller = caller_of(database, secret)
-    assert caller == Caller(fingerprint(secret), caller.key_id, frozenset(models), KeyLimits(60, 10, 3))
+    assert caller == Caller(fingerprint(secret), caller.key_id, frozenset(models), KeyLimits(60, 10, 3), "b64_json")
     row = shown(operator, "Hafen GmbH")
     assert datetime.fromisoformat(row.pop("created_at")) <= datetime.now(UTC)
     assert row == {
@@ -80,6 +80,7 @@ def test_what_is_given_is_what_the_caller_may_do(operator: Operator, database: D
         "images_per_minute": 10,
         "max_calls": 3,
         "models": models,
+        "response_format": "b64_json",
         "expires_at": soon.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "revoked_at": None,
     }
@@ -119,6 +120,10 @@ BAD = [
     ("--balance", "10.0"),
     ("--balance", "1000000000000001"),
     ("--balance", "none"),
+    ("--response-format", ""),
+    ("--response-format", "base64"),
+    ("--response-format", "URL"),
+    ("--response-format", "url,b64_json"),
     ("--name", ""),
     ("--name", " harbour"),
     ("--name", "a\nb"),
@@ -166,6 +171,37 @@ def test_a_change_leaves_the_rest_and_none_lifts_a_limit(operator: Operator, dat
     assert shown(operator, "harbour")["expires_at"] is None
 
 
+def test_response_format_is_set_shown_and_removed(operator: Operator, database: Database) -> None:
+    secret = create(operator, "--name", "harbour", "--response-format", "url")
+    assert caller_of(database, secret).response_format == "url"
+    assert shown(operator, "harbour")["response_format"] == "url"
+    row = document(operator("keys", "update", "harbour", "--response-format", "b64_json", "--json"))
+    assert row["response_format"] == "b64_json"
+    printed(operator("keys", "update", "harbour", "--rpm", "5"))
+    [row] = document(operator("keys", "list", "--json"))
+    assert (row["response_format"], caller_of(database, secret).response_format) == ("b64_json", "b64_json")
+    lines = printed(operator("keys", "update", "harbour", "--response-format", "none")).splitlines()
+    assert dict(line.split(maxsplit=1) for line in lines)["response_format"] == "-"
+    assert caller_of(database, secret).response_format is None
+
+
+@pytest.mark.parametrize("test_db", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("value", ["", "base64", "URL", "None", "url,b64_json"])
+def test_bad_response_format_changes_nothing(operator: Operator, value: str) -> None:
+    create(operator, "--name", "harbour", "--response-format", "url")
+    message = misuse(operator("keys", "update", "harbour", "--response-format", value))
+    assert message.startswith("Invalid value for '--response-format': ")
+    assert "'url', 'b64_json', 'none'" in message
+    assert shown(operator, "harbour")["response_format"] == "url"
+
+
+@pytest.mark.parametrize("test_db", ["sqlite"], indirect=True)
+def test_columns_of_the_table_do_not_change(operator: Operator) -> None:
+    """Scripts read them by position."""
+    heading = printed(operator("keys", "list", "--csv")).splitlines()[0]
+    assert heading == ("name,prefix,state,expires_at,balance,requests_per_minute,images_per_minute,max_calls,models")
+
+
 def test_no_model_is_not_all_of_them(operator: Operator) -> None:
     create(operator, "--name", "harbour", "--models", "image-01")
     told = misuse(operator("keys", "update", "harbour", "--models", ""))
@@ -174,7 +210,7 @@ def test_no_model_is_not_all_of_them(operator: Operator) -> None:
 
 
 def test_a_model_that_is_not_enabled_is_allowed_and_told(operator: Operator) -> None:
-    told = "Not in AMUX_ENABLED_MODELS here: MiniMax-Image-01-live. A gateway with the same settings refuses it.\n"
+    told = "Not in AMUX_ENABLED_MODELS here: MiniMax-Image-01-live. A gateway with the same settings rejects it.\n"
     made = operator("keys", "create", "--json", "--name", "harbour", "--models", "image-01,image-01-live")
     assert (made.exit_code, made.stderr, json.loads(made.stdout)["name"]) == (0, told, "harbour")
     changed = operator("keys", "update", "harbour", "--models", "image-01-live", "--json")

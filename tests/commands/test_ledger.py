@@ -80,7 +80,7 @@ def test_a_ledger_that_adds_up_is_said_to(operator: Operator, key_id: int) -> No
 
 
 TOLD = (
-    "These balances are not the sum of their entries: as calls write both in one transaction, somebody or something "
+    "These balances are not the sum of their entries. The gateway writes both in one transaction, so something "
     "else has changed the rows. Stop the gateways, make a backup, and read all entries of each key: "
     "ledger list --key NAME --start 2000-01-01\n"
 )
@@ -111,7 +111,7 @@ def test_a_sweep_does_the_chores_at_once(operator: Operator, database: Database,
     Journal(tmp_path / "journal").add("end", landing, asdict(settled), request_id="landed")
 
     assert printed(operator("ledger", "sweep")) == (
-        "Brought in from the journal: 1. Left in it, as it cannot land: 0. Reservations now unknown: 1.\n"
+        "Replayed from the journal: 1. Kept, as they cannot be replayed: 0. Reservations now unknown: 1.\n"
     )
     assert document(operator("ledger", "sweep", "--json")) == {"landed": 0, "stuck": 0, "swept": 0}
     ended = {entry["request_id"]: entry["kind"] for entry in document(operator("ledger", "list", "--json"))}

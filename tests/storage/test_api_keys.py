@@ -122,14 +122,21 @@ def test_a_balance_changes_by_credits_alone(keys: ApiKeyStore) -> None:
 
 
 def test_a_caller_is_what_its_key_says(keys: ApiKeyStore, callers: CachedAuthenticator) -> None:
-    secret = keys.create("key", models="MiniMax-Image-01", requests_per_minute=1, images_per_minute=2, max_calls=3)
+    secret = keys.create(
+        "key",
+        models="MiniMax-Image-01",
+        requests_per_minute=1,
+        images_per_minute=2,
+        max_calls=3,
+        response_format="b64_json",
+    )
     caller = callers.authenticate(secret)
     assert caller.key_id == keys.get("key").id
     assert caller.fingerprint == fingerprint(secret)
     assert caller.models == frozenset({"MiniMax-Image-01"})
-    assert caller.limits == KeyLimits(1, 2, 3)
+    assert (caller.limits, caller.response_format) == (KeyLimits(1, 2, 3), "b64_json")
     unlimited = callers.authenticate(keys.create("unlimited"))
-    assert (unlimited.models, unlimited.limits) == (None, KeyLimits())
+    assert (unlimited.models, unlimited.limits, unlimited.response_format) == (None, KeyLimits(), None)
 
 
 def test_one_question_serves_many_requests(

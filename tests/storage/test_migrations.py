@@ -80,6 +80,21 @@ def test_a_credits_note_moves_to_a_column_of_its_own_and_back(test_db: ScratchDa
     schema.database.engine.dispose()
 
 
+def test_response_format_of_a_key_is_added_and_removed(test_db: ScratchDatabase) -> None:
+    schema = Schema(test_db.url)
+    schema.fill()
+    ApiKeyStore(schema.database).update("key", response_format="b64_json", requests_per_minute=5)
+    columns = "SELECT name, balance, requests_per_minute"
+    command.downgrade(schema.config, "0002")
+    with schema.database.connection(read_only=True) as connection:
+        assert connection.execute(text(f"{columns} FROM api_keys")).all() == [("key", 90, 5)]
+    command.upgrade(schema.config, "0003")
+    with schema.database.connection(read_only=True) as connection:
+        assert connection.execute(text(f"{columns}, response_format FROM api_keys")).all() == [("key", 90, 5, None)]
+    assert Ledger(schema.database).check() == []
+    schema.database.engine.dispose()
+
+
 def test_upgrading_again_changes_nothing(test_db: ScratchDatabase) -> None:
     schema = Schema(test_db.url)
     schema.fill()
