@@ -33,7 +33,7 @@ def key_id(database: Database) -> int:
 
 def reserve(database: Database, key_id: int, request_id: str, owner: str = "elsewhere/1/1") -> str:
     reservation_id = uuid.uuid4().hex
-    Ledger(database).reserve(Reservation(reservation_id, key_id, request_id, owner, pictures=2, price=100))
+    Ledger(database).reserve(Reservation(reservation_id, key_id, request_id, owner, images=2, price=100))
     return reservation_id
 
 

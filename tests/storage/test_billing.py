@@ -136,8 +136,8 @@ def test_who_cannot_pay_is_told_what_there_is(storage: Storage) -> None:
     assert receipt.headers() == {"x-amux-charged": "0", "x-amux-balance": "299"}
 
 
-def test_a_key_that_is_not_stored_has_no_account(storage: Storage) -> None:
-    with pytest.raises(ValueError, match="account"):
+def test_static_key_cannot_be_charged(storage: Storage) -> None:
+    with pytest.raises(ValueError, match="stored key"):
         call(storage, Caller("static"), None)
 
 

@@ -170,7 +170,7 @@ def test_lock_timeout_is_known_to_be_rolled_back(
     with psycopg.connect(test_db.url) as other:
         other.execute("UPDATE api_keys SET name = name")
         with pytest.raises(DatabaseUnavailable) as caught:
-            Ledger(database).reserve(Reservation("1", key_id, "r", "o", pictures=1, price=100))
+            Ledger(database).reserve(Reservation("1", key_id, "r", "o", images=1, price=100))
     assert not isinstance(caught.value, CommitOutcomeUnknown)
     assert "unavailable" not in caplog.text
     assert Ledger(database).open_owners() == []

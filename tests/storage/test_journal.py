@@ -216,7 +216,7 @@ def new_key(storage: Storage, balance: int = 1000) -> int:
 
 def reserve(storage: Storage, key_id: int, owner: str = GONE_HOST) -> str:
     reservation_id = uuid.uuid4().hex
-    storage.ledger.reserve(Reservation(reservation_id, key_id, "a-request", owner, pictures=1, price=100))
+    storage.ledger.reserve(Reservation(reservation_id, key_id, "a-request", owner, images=1, price=100))
     return reservation_id
 
 

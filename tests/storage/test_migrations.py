@@ -35,7 +35,7 @@ class Schema:
         keys, ledger = ApiKeyStore(self.database), Ledger(self.database)
         keys.create("key", balance=100)
         key_id, reservation_id = keys.get("key").id, uuid.uuid4().hex
-        ledger.reserve(Reservation(reservation_id, key_id, "r", "o", pictures=1, price=10))
+        ledger.reserve(Reservation(reservation_id, key_id, "r", "o", images=1, price=10))
         ledger.close_reservation(Settlement(reservation_id, "settle", 1))
         UsageStore(self.database).add(usage_row(key_id))
         assert all(self.counts().values())
