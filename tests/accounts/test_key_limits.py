@@ -44,7 +44,10 @@ def test_rate_limit_can_be_counted_and_stated(rate: RateLimit) -> None:
         (KeyLimits(), []),
         (KeyLimits(max_calls=1), []),
         (KeyLimits(images_per_minute=0), [("images_per_minute", 0)]),
-        (KeyLimits(5, 7, 9), [("requests_per_minute", 5), ("images_per_minute", 7)]),
+        (
+            KeyLimits(requests_per_minute=5, images_per_minute=7, max_calls=9),
+            [("requests_per_minute", 5), ("images_per_minute", 7)],
+        ),
     ],
 )
 def test_rates_are_those_that_are_set(limits: KeyLimits, rates: list[tuple[str, int]]) -> None:

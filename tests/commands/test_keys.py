@@ -67,7 +67,13 @@ def test_options_of_create_are_those_of_the_caller(operator: Operator, database:
     secret = json.loads(made.stdout)["api_key"]
     models = ["MiniMax-Image-01", "MiniMax-Image-01-live"]
     caller = caller_of(database, secret)
-    assert caller == Caller(fingerprint(secret), caller.key_id, frozenset(models), KeyLimits(60, 10, 3), "b64_json")
+    assert caller == Caller(
+        fingerprint(secret),
+        caller.key_id,
+        frozenset(models),
+        KeyLimits(requests_per_minute=60, images_per_minute=10, max_calls=3),
+        "b64_json",
+    )
     row = shown(operator, "Hafen GmbH")
     assert datetime.fromisoformat(row.pop("created_at")) <= datetime.now(UTC)
     assert row == {

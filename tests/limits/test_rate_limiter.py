@@ -7,7 +7,7 @@ import re
 import pytest
 
 from app.accounts.api_key import Caller
-from app.accounts.key_limits import RATE_LIMITS, KeyLimits
+from app.accounts.key_limits import KeyLimits
 from app.accounts.rate_limiter import RateLimiter
 from app.accounts.receipt import Receipt
 from app.errors import RateLimited
@@ -15,6 +15,7 @@ from app.limits import responses
 from app.limits.memory_store import MemoryStore
 from app.limits.rate_limiter import KeyRateLimiter, create_rate_limiter
 from app.limits.store import LimitDecision, LimitRequest, RateCheck, WindowStats
+from tests.limits.test_store import IMAGES, REQUESTS
 
 
 def acquire(limiter: RateLimiter, caller: Caller, images: int = 1) -> dict[str, str]:
@@ -146,7 +147,7 @@ def test_duration_has_the_form_of_openai(seconds: float, text: str) -> None:
 def test_error_names_the_limit_with_the_longest_wait(
     requests_wait: float | None, images_wait: float | None, calls_full: bool, message: str, retry_after: int
 ) -> None:
-    checks = (RateCheck(RATE_LIMITS[0], 1, 1), RateCheck(RATE_LIMITS[1], 9, 1))
+    checks = (RateCheck(REQUESTS, 1, 1), RateCheck(IMAGES, 9, 1))
     windows = (WindowStats(checks[0], 1, 60, requests_wait), WindowStats(checks[1], 9, 60, images_wait))
     error = responses.rate_limit_error(LimitRequest("k", checks, 2), LimitDecision(windows, calls_full))
     assert (error.message, error.retry_after, error.should_retry) == (message, retry_after, True)

@@ -12,8 +12,9 @@ from app.accounts.key_limits import RATE_LIMITS, RateLimit
 from app.limits.store import LimitDecision, LimitRequest, RateCheck, RateLimitStore
 
 THREADS = 100
-REQUESTS, IMAGES = RATE_LIMITS
-SHORT_REQUESTS, SHORT_IMAGES = (replace(rate, window_seconds=1) for rate in RATE_LIMITS)
+RATES = {rate.name: rate for rate in RATE_LIMITS}
+REQUESTS, IMAGES = RATES["requests_per_minute"], RATES["images_per_minute"]
+SHORT_REQUESTS, SHORT_IMAGES = replace(REQUESTS, window_seconds=1), replace(IMAGES, window_seconds=1)
 
 
 def requests(key: str, limit: int, rate: RateLimit = REQUESTS) -> LimitRequest:

@@ -134,7 +134,10 @@ def test_caller_has_the_columns_of_its_key(keys: ApiKeyStore, authenticator: Cac
     assert caller.key_id == keys.get("key").id
     assert caller.fingerprint == fingerprint(secret)
     assert caller.models == frozenset({"MiniMax-Image-01"})
-    assert (caller.limits, caller.response_format) == (KeyLimits(1, 2, 3), "b64_json")
+    assert (caller.limits, caller.response_format) == (
+        KeyLimits(requests_per_minute=1, images_per_minute=2, max_calls=3),
+        "b64_json",
+    )
     unlimited = authenticator.authenticate(keys.create("unlimited"))
     assert (unlimited.models, unlimited.limits, unlimited.response_format) == (None, KeyLimits(), None)
 
