@@ -91,7 +91,7 @@ def post_worker_init(worker: Any) -> None:
     """Start the storage's maintenance thread, which would not survive the fork."""
     storage = worker.wsgi.extensions.get("storage")
     if storage:
-        storage.start_maintenance()
+        storage.maintenance.start()
 
 
 def child_exit(_server: Any, worker: Any) -> None:

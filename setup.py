@@ -1,4 +1,4 @@
-"""A stub: everything is in setup.cfg."""
+"""Entry point of setuptools. The configuration is in setup.cfg."""
 
 from setuptools import setup
 

@@ -1,4 +1,4 @@
-"""Who calls, what they may do, and what they owe: the words that the service layer reads aloud.
+"""Interfaces used by the service layer (API keys, rate limiting, billing) and their no-op implementations.
 
-Here are the names and what holds without a database; `app/storage` and `app/limits` hold the rest.
+`app/storage` and `app/limits` hold the implementations that need a database or Redis.
 """

@@ -12,21 +12,28 @@ from app.model_catalog import Model
 
 
 class Reservation(Protocol):
-    """The price of one call, taken from the caller's balance until the context ends."""
+    """The price of one call, taken from the caller's balance until the context of `Billing.reserve` ends."""
 
     def settle(self, images: int, trace_id: str | None) -> None:
-        """Charge for the `images` delivered. `trace_id` is the provider's id of the call, for the ledger."""
+        """Charge for the `images` delivered when the context ends. `trace_id` is the provider's id of the call."""
         ...
 
 
 class Billing(Protocol):
+    """Charges callers for images.
+
+    The price of the requested images is reserved before the upstream call. When the context ends, the delivered
+    images are charged and the rest is released. An upstream error whose outcome is unknown charges nothing, and
+    is recorded as unknown.
+    """
+
     def reserve(
         self, caller: Caller, model: Model, images: int, request_id: str, receipt: Receipt
     ) -> AbstractContextManager[Reservation]:
-        """Reserve the price of `images` before anything is sent; without `settle`, leaving the context charges nothing.
+        """Reserve the price of `images` images; without `settle`, leaving the context charges nothing.
 
-        Writes the charge and the balance left, in micro-units, into `receipt`. Raises `InsufficientBalance` or
-        `DatabaseUnavailable`.
+        Writes the charge and the remaining balance, in micro-units, into `receipt`. Raises `InsufficientBalance` or
+        `DatabaseUnavailable` on entry. Leaving the context raises nothing of its own.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""Owns what a limiter is, and the one that limits nobody."""
+"""`RateLimiter` interface and `NoRateLimits`, for a gateway without a database."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from app.accounts.receipt import Receipt
 
 class RateLimiter(Protocol):
     def acquire(self, caller: Caller, images: int, receipt: Receipt) -> AbstractContextManager[None]:
-        """Counts one request of `images` pictures, in flight until the context ends.
+        """Count one request of `images` images; the call is in flight until the context ends.
 
-        Raises `RateLimited`, having counted nothing. Writes `x-ratelimit-…` headers into the receipt either way.
+        Writes the `x-ratelimit-…` headers into `receipt`. Raises `RateLimited`, and then counts nothing.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""Owns `Receipt`: what one request used up of its key's limits and money, told in the answer's headers."""
+"""Rate limit and billing headers of one response."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Receipt:
-    """Filled in as the request goes along. Money is in micro-units; None where nothing is charged or limited."""
+    """Filled in while the request is processed. Money is in micro-units, None where nothing is charged or limited.
+
+    `limits` maps the names of the `x-ratelimit-…` headers to their values.
+    """
 
     charged: int | None = None
     balance: int | None = None

@@ -1,36 +1,37 @@
-"""Owns `GET /v1/usage`, and the row that each image request leaves for it."""
+"""`GET /v1/usage`; records one usage row per image request."""
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Callable
 from dataclasses import asdict
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Flask, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from app.errors import InvalidRequest
+from app.storage.period import InvalidPeriod, parse_day, resolve_period
 from app.web.request_context import RequestContext, current_context
 
 if TYPE_CHECKING:
     from app.storage.storage import Storage
 
-DEFAULT_PERIOD = timedelta(days=29)  # with the last one, 30 days
 MAX_DAYS = 366
-
-_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 
 def register_usage(app: Flask, storage: Storage, authenticate: Callable[[], None]) -> None:
+    """Register `GET /v1/usage`, and a hook that records a usage row after each image request of a stored key.
+
+    Also makes `storage` available as `app.extensions["storage"]`, where gunicorn.conf.py finds it.
+    """
     usage = Blueprint("usage", __name__, url_prefix="/v1/usage")
     usage.before_request(authenticate)
 
     @usage.get("")
     def show() -> ResponseReturnValue:
-        """The caller's own: totals by day (UTC) and model from `start` to `end` inclusive, its balance and limits."""
+        """The caller's totals by day (UTC) and model from `start` to `end` inclusive, its balance and its limits."""
         first, last = _period()
         key = storage.keys.by_id(current_context().known_caller.key_id or 0)
         totals = storage.usage.totals(key.id, first, last)
@@ -41,16 +42,12 @@ def register_usage(app: Flask, storage: Storage, authenticate: Callable[[], None
                 "end": last.isoformat(),
                 "data": [asdict(total) for total in totals],
                 "balance": key.balance,
-                "limits": {
-                    "requests_per_minute": key.requests_per_minute,
-                    "images_per_minute": key.images_per_minute,
-                    "max_calls": key.max_calls,
-                },
+                "limits": asdict(key.limits),
             }
         )
 
     @app.after_request
-    def write_row(response: Response) -> Response:
+    def record_usage_row(response: Response) -> Response:
         context = current_context()
         if request.blueprint == "images" and context.caller is not None and context.caller.key_id is not None:
             storage.record_usage(_row(context, context.caller.key_id, response.status_code))
@@ -79,17 +76,15 @@ def _row(context: RequestContext, key_id: int, status: int) -> dict[str, Any]:
 
 
 def _period() -> tuple[date, date]:
-    """The first and the last day asked for. Raises `InvalidRequest`, which names the field."""
+    """The first and the last day requested. Raises `InvalidRequest`, which names the parameter."""
     for name in request.args:
         if name not in ("start", "end"):
             raise InvalidRequest(f"{name} is not known here: send start and end.", param=name)
-    end, start, today = _day("end"), _day("start"), datetime.now(UTC).date()
-    last = end or today
-    first = start or max(last, date.min + DEFAULT_PERIOD) - DEFAULT_PERIOD
-    if first > last and end is None:
-        raise InvalidRequest(f"start lies in the future: today, in UTC, is {today}.", param="start")
-    if first > last:
-        raise InvalidRequest("start must not come after end.", param="start")
+    end, start = _day("end"), _day("start")
+    try:
+        first, last = resolve_period(start, end)
+    except InvalidPeriod as error:
+        raise InvalidRequest(str(error), param="start") from None
     if (last - first).days >= MAX_DAYS:
         raise InvalidRequest(f"start and end must lie within {MAX_DAYS} days.", param="start")
     return first, last
@@ -102,8 +97,6 @@ def _day(name: str) -> date | None:
     if not text:
         return None
     try:
-        if not _DAY.fullmatch(text):
-            raise ValueError
-        return date.fromisoformat(text)
+        return parse_day(text)
     except ValueError:
         raise InvalidRequest(f"{name} must be a day like 2026-01-31.", param=name) from None

@@ -1,1 +1,1 @@
-"""What the operator types: `flask --app wsgi db …`, `keys …`, `ledger …`, `usage`."""
+"""Operator commands: `flask --app wsgi db …`, `keys …`, `ledger …`, `usage`."""

@@ -1,4 +1,4 @@
-"""Owns the app that `flask --app wsgi` finds: commands, and no route."""
+"""Flask app for `flask --app wsgi`: it has the commands and no route."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from app.settings import Settings
 
 
 def create_commands(settings: Settings) -> Flask:
-    """Only what `settings` say of the storage matters here: a command needs no key of MiniMax's and no price."""
+    """The commands read only the storage settings: they need no MiniMax key and no prices."""
     app = Flask(__name__, static_folder=None)
     app.config["SETTINGS"] = settings
     for command in (db, keys, ledger, usage):

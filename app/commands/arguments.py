@@ -1,10 +1,10 @@
-"""Owns what may be typed: names, models, limits, money and points in time, each refused with its reason."""
+"""click parameter types. click's own would accept ` 5`, `1_000` and `2027-1-31`."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime
 from typing import Any, TypeVar
 
 import click
@@ -12,33 +12,36 @@ from click.core import ParameterSource
 
 from app.model_catalog import MODELS, find_model
 from app.storage.api_keys import SECRET_PREFIX
+from app.storage.period import DEFAULT_DAYS, InvalidPeriod, parse_day, resolve_period
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-DEFAULT_DAYS = 30
-MAX_INT32 = 2_147_483_647  # of a column of 32 bits
-MAX_MONEY = 10**15
-
-_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+MAX_INT32 = 2_147_483_647  # the largest value of a 32-bit column
+MAX_MONEY = 10**15  # micro-units
 
 
-class Name(click.ParamType[str]):
+class Label(click.ParamType[str]):
+    """A name or note: printable text without white space around it, which cannot be mistaken for an API key."""
+
     name = "name"
 
-    def __init__(self, longest: int) -> None:
-        self._longest = longest
+    def __init__(self, max_chars: int) -> None:
+        self._max_chars = max_chars
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         text = str(value)
-        if not (0 < len(text) <= self._longest and text.isprintable() and text == text.strip()):
-            self.fail(f"expected 1 to {self._longest} printable characters.", param, ctx)
+        if not (0 < len(text) <= self._max_chars and text.isprintable() and text == text.strip()):
+            self.fail(f"expected 1 to {self._max_chars} printable characters.", param, ctx)
         if text.startswith(SECRET_PREFIX):
             self.fail(f"a name cannot begin with {SECRET_PREFIX}: keys do.", param, ctx)
         return text
 
 
 class Models(click.ParamType[str]):
-    """Becomes the ids with commas between them; `all` becomes the empty string."""
+    """Names of models with commas between them, or `all`.
+
+    The value is that of `ApiKey.models`: ids with commas between them, the empty string for `all`.
+    """
 
     name = "models"
 
@@ -53,34 +56,54 @@ class Models(click.ParamType[str]):
 
 
 class Limit(click.ParamType[int | None]):
-    """`none` becomes None."""
+    """A limit of a key, 1 or more; None for `none`."""
 
     name = "limit"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
         if value in (None, "none"):
             return None
-        number = whole_number(str(value))
+        number = parse_integer(str(value))
         if number is None or not 1 <= number <= MAX_INT32:
             self.fail(f"expected a whole number from 1 to {MAX_INT32}, or none.", param, ctx)
         return number
 
 
+class OptionalChoice(click.ParamType[str | None]):
+    """One of `choices`; None for `none`."""
+
+    name = "choice"
+
+    def __init__(self, choices: Sequence[str]) -> None:
+        self._choice = click.Choice([*choices, "none"])
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str | None:
+        return self._choice.get_metavar(param, ctx)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str | None:
+        if value is None:
+            return None
+        chosen = self._choice.convert(value, param, ctx)
+        return None if chosen == "none" else chosen
+
+
 class Money(click.ParamType[int]):
+    """An amount in micro-units, at least `minimum`."""
+
     name = "micro-units"
 
-    def __init__(self, least: int) -> None:
-        self._least = least
+    def __init__(self, minimum: int) -> None:
+        self._minimum = minimum
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        number = whole_number(str(value))
-        if number is None or not self._least <= number <= MAX_MONEY:
-            self.fail(f"expected whole micro-units from {self._least} to {MAX_MONEY}.", param, ctx)
+        number = parse_integer(str(value))
+        if number is None or not self._minimum <= number <= MAX_MONEY:
+            self.fail(f"expected whole micro-units from {self._minimum} to {MAX_MONEY}.", param, ctx)
         return number
 
 
 class Expiry(click.ParamType[datetime | None]):
-    """A moment to come, in UTC where nothing else is said; a day means its beginning. `never` becomes None."""
+    """A point in time in the future, in UTC unless it has an offset; a day means its start. None for `never`."""
 
     name = "moment"
 
@@ -98,43 +121,37 @@ class Expiry(click.ParamType[datetime | None]):
 
 
 class Day(click.ParamType[date]):
+    """A day, `YYYY-MM-DD`."""
+
     name = "day"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
         try:
-            if isinstance(value, date):
-                return value
-            if not _DAY.fullmatch(value):
-                raise ValueError
-            return date.fromisoformat(value)
+            return value if isinstance(value, date) else parse_day(value)
         except ValueError:
             self.fail("expected a day like 2027-01-31.", param, ctx)
 
 
 def is_given(option: str) -> bool:
-    """Whether it was typed, be it as `none`."""
+    """Whether the option is on the command line, even as `none`."""
     return click.get_current_context().get_parameter_source(option) is ParameterSource.COMMANDLINE
 
 
-def whole_number(text: str) -> int | None:
+def parse_integer(text: str) -> int | None:
+    """The integer of up to 18 ASCII digits with an optional sign; None for any other text."""
     return int(text) if re.fullmatch(r"[+-]?\d{1,18}", text, re.ASCII) else None
 
 
-def days(command: F) -> F:
-    """`--start` and `--end`, both inclusive and in UTC."""
+def period_options(command: F) -> F:
+    """Options `--start` and `--end`, both inclusive and in UTC."""
     start = click.option("--start", type=Day(), help=f"The first day, in UTC. [default: {DEFAULT_DAYS} days]")
     end = click.option("--end", type=Day(), help="The last day, in UTC. [default: today]")
     return start(end(command))
 
 
-def between(start: date | None, end: date | None) -> tuple[date, date]:
-    """The first and the last day, in UTC. Raises `click.ClickException`."""
-    last = end or datetime.now(UTC).date()
+def period(start: date | None, end: date | None) -> tuple[date, date]:
+    """`resolve_period` for the options of `period_options`. Raises `click.ClickException`."""
     try:
-        first = start or last - timedelta(days=DEFAULT_DAYS - 1)
-    except OverflowError:
-        first = date.min
-    if first > last:
-        in_future = f"--start lies in the future: today is {last}, in UTC."
-        raise click.ClickException(in_future if end is None else "--start must not come after --end.")
-    return first, last
+        return resolve_period(start, end, prefix="--")
+    except InvalidPeriod as error:
+        raise click.ClickException(str(error)) from None

@@ -1,8 +1,9 @@
-"""Owns `keys …`: made, listed, changed, topped up, revoked."""
+"""`keys …`: creates, lists, changes, credits and revokes API keys."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -10,33 +11,37 @@ import click
 from flask.cli import AppGroup
 from sqlalchemy.exc import IntegrityError
 
-from app.commands.arguments import MAX_MONEY, Expiry, Limit, Models, Money, Name, is_given
-from app.commands.output import Row, Style, print_json, print_row, print_rows, styles
+from app.accounts.key_limits import RATE_LIMITS, KeyLimits
+from app.commands.arguments import MAX_MONEY, Expiry, Label, Limit, Models, Money, OptionalChoice, is_given
+from app.commands.output import OutputFormat, Row, output_options, print_json, print_row, print_rows
 from app.commands.storage_context import settings, with_storage
 from app.commands.usage import usage_command
+from app.model_catalog import RESPONSE_FORMATS
 from app.storage.api_keys import fingerprint_of
 from app.storage.storage import Storage
 from app.storage.tables import ApiKey, now
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-keys = AppGroup("keys", help="Authenticator' API keys.")
+keys = AppGroup("keys", help="Callers' API keys.")
 keys.add_command(usage_command(click.Argument(["name"])))
 
 COLUMNS = (
     *("name", "prefix", "state", "expires_at", "balance"),
-    *("requests_per_minute", "images_per_minute", "max_calls", "models"),
+    *(field.name for field in fields(KeyLimits)),
+    "models",
 )
-EXPIRES = "In UTC, like 2027-01-31T18:00, or never. A bare day, like 2027-01-31, means its first moment."
+EXPIRES_HELP = "In UTC, like 2027-01-31T18:00, or never. A bare day, like 2027-01-31, means its first moment."
+RESPONSE_FORMAT_HELP = "Used for requests that send no response_format."
 
 
-def limits(command: F) -> F:
-    """The options that `create` and `update` share."""
+def key_options(command: F) -> F:
+    """Options that `create` and `update` share, by the columns of `ApiKey`."""
     for option in (
-        click.option("--expires", "expires_at", type=Expiry(), help=EXPIRES),
+        click.option("--response-format", type=OptionalChoice(RESPONSE_FORMATS), help=RESPONSE_FORMAT_HELP),
+        click.option("--expires", "expires_at", type=Expiry(), help=EXPIRES_HELP),
         click.option("--max-calls", type=Limit(), help="Calls in flight, or none."),
-        click.option("--ipm", "images_per_minute", type=Limit(), help="Pictures a minute, or none."),
-        click.option("--rpm", "requests_per_minute", type=Limit(), help="Requests a minute, or none."),
+        *(click.option(rate.option, rate.name, type=Limit(), help=rate.option_help) for rate in reversed(RATE_LIMITS)),
         click.option("--models", type=Models(), help="Names with commas between them, or all."),
     ):
         command = option(command)
@@ -44,20 +49,22 @@ def limits(command: F) -> F:
 
 
 @keys.command()
-@click.option("--name", type=Name(longest=200), required=True)
-@limits
-@click.option("--balance", type=Money(least=0), help="In micro-units. Without it, the key is not limited.")
-@styles("json")
+@click.option("--name", type=Label(max_chars=200), required=True)
+@key_options
+@click.option("--balance", type=Money(minimum=0), help="In micro-units. Without it, the key is not limited.")
+@output_options("json")
 @with_storage
-def create(storage: Storage, /, name: str, balance: int | None, style: Style | None, **limits: Any) -> None:
-    """Makes a key, and prints it: this once."""
-    chosen = limits | {"models": limits["models"] or ""}
+def create(
+    storage: Storage, /, name: str, balance: int | None, output_format: OutputFormat | None, **columns: Any
+) -> None:
+    """Creates a key and prints it. It cannot be printed again."""
+    chosen = columns | {"models": columns["models"] or ""}
     try:
         secret = storage.keys.create(name, balance=balance, **chosen)
     except IntegrityError:
         raise click.ClickException(f"There is already a key {name}.") from None
     _warn_of_disabled(chosen["models"])
-    if style == "json":
+    if output_format == "json":
         print_json({"name": name, "api_key": secret})
     else:
         click.echo("The key is on stdout, this once.", err=True)
@@ -65,56 +72,56 @@ def create(storage: Storage, /, name: str, balance: int | None, style: Style | N
 
 
 @keys.command("list")
-@styles("json", "csv")
+@output_options("json", "csv")
 @with_storage
-def list_keys(storage: Storage, style: Style | None) -> None:
-    """All keys, also the revoked ones."""
-    print_rows([_row(key) for key in storage.keys.all()], style, COLUMNS)
+def list_keys(storage: Storage, output_format: OutputFormat | None) -> None:
+    """Lists all keys, revoked ones too."""
+    print_rows([_row(key) for key in storage.keys.all()], output_format, COLUMNS)
 
 
 @keys.command()
 @click.argument("name")
-@styles("json")
+@output_options("json")
 @with_storage
-def show(storage: Storage, name: str, style: Style | None) -> None:
-    """One key, by its name or prefix. `caller` is what the log calls it."""
-    print_row(_row(storage.keys.get(name)), style)
+def show(storage: Storage, name: str, output_format: OutputFormat | None) -> None:
+    """Shows one key, by its name or prefix. `caller` is its fingerprint in the log."""
+    print_row(_row(storage.keys.get(name)), output_format)
 
 
 @keys.command()
 @click.argument("name")
-@limits
-@styles("json")
+@key_options
+@output_options("json")
 @with_storage
-def update(storage: Storage, /, name: str, style: Style | None, **limits: Any) -> None:
-    """Changes what is given. The balance changes by `credit`."""
-    given = {option: value for option, value in limits.items() if is_given(option)}
+def update(storage: Storage, /, name: str, output_format: OutputFormat | None, **columns: Any) -> None:
+    """Changes the given options of a key. The balance changes by `credit`."""
+    given = {option: value for option, value in columns.items() if is_given(option)}
     if not given:
         raise click.ClickException("Nothing to change: see --help.")
     storage.keys.update(name, **given)
     _warn_of_disabled(given.get("models", ""))
-    print_row(_row(storage.keys.get(name)), style)
+    print_row(_row(storage.keys.get(name)), output_format)
 
 
 @keys.command()
 @click.argument("name")
 @with_storage
 def revoke(storage: Storage, name: str) -> None:
-    """Stops a key within 5 seconds, for good."""
+    """Revokes a key for good. It stops working within 5 seconds."""
     key = storage.keys.get(name)
     if key.revoked_at is None:
         storage.keys.revoke(key.name)
     click.echo(f"{key.name} is revoked.")
 
 
-@keys.command(context_settings={"ignore_unknown_options": True})  # a negative amount is none
+@keys.command(context_settings={"ignore_unknown_options": True})  # a negative amount is not an option
 @click.argument("name")
-@click.argument("amount", type=Money(least=-MAX_MONEY))
-@click.option("--note", type=Name(longest=128), metavar="TEXT", help="What the ledger says of it.")
-@styles("json")
+@click.argument("amount", type=Money(minimum=-MAX_MONEY))
+@click.option("--note", type=Label(max_chars=128), metavar="TEXT", help="A note for the ledger.")
+@output_options("json")
 @with_storage
-def credit(storage: Storage, name: str, amount: int, note: str | None, style: Style | None) -> None:
-    """Adds AMOUNT micro-units to the balance, or takes them off it. A key that had none gets one, for good."""
+def credit(storage: Storage, name: str, amount: int, note: str | None, output_format: OutputFormat | None) -> None:
+    """Adds AMOUNT micro-units, negative to take off, to the balance. A key without a balance gets one, for good."""
     key = storage.keys.get(name)
     if key.balance is None and amount <= 0:
         raise click.ClickException(
@@ -129,7 +136,7 @@ def credit(storage: Storage, name: str, amount: int, note: str | None, style: St
         ) from None
     except ValueError as error:
         raise click.ClickException(str(error)) from None
-    if style == "json":
+    if output_format == "json":
         print_json({"name": key.name, "balance": balance})
     elif key.balance is None:
         click.echo(f"{key.name} spent without limit until now; its balance is {balance}.")
@@ -138,12 +145,15 @@ def credit(storage: Storage, name: str, amount: int, note: str | None, style: St
 
 
 def _warn_of_disabled(models: str) -> None:
-    """`models` as a key has them. It is no error: the gateway's environment may be another one than the command's."""
+    """Warn of models that are not enabled. No error: the gateway may have other settings than the command.
+
+    `models` is `ApiKey.models`: ids with commas between them.
+    """
     enabled = {model.id for model in settings().enabled_models}
     disabled = [model for model in models.split(",") if model and model not in enabled]
     if disabled:
         names = ", ".join(disabled)
-        click.echo(f"Not in AMUX_ENABLED_MODELS here: {names}. A gateway with the same settings refuses it.", err=True)
+        click.echo(f"Not in AMUX_ENABLED_MODELS here: {names}. A gateway with the same settings rejects it.", err=True)
 
 
 def _row(key: ApiKey) -> Row:
@@ -153,10 +163,9 @@ def _row(key: ApiKey) -> Row:
         "caller": fingerprint_of(key),
         "state": _state(key),
         "balance": key.balance,
-        "requests_per_minute": key.requests_per_minute,
-        "images_per_minute": key.images_per_minute,
-        "max_calls": key.max_calls,
+        **asdict(key.limits),
         "models": key.models.split(",") if key.models else ["all"],
+        "response_format": key.response_format,
         "created_at": key.created_at,
         "expires_at": key.expires_at,
         "revoked_at": key.revoked_at,
@@ -166,8 +175,8 @@ def _row(key: ApiKey) -> Row:
 def _state(key: ApiKey) -> str:
     if key.revoked_at is not None:
         return "revoked"
-    return "expired" if _is_over(key.expires_at) else "active"
+    return "expired" if _is_past(key.expires_at) else "active"
 
 
-def _is_over(moment: datetime | None) -> bool:
+def _is_past(moment: datetime | None) -> bool:
     return moment is not None and moment <= now()

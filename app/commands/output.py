@@ -1,4 +1,4 @@
-"""Owns how rows are printed: aligned for people, JSON or CSV for scripts."""
+"""Prints rows as an aligned table, JSON or CSV."""
 
 from __future__ import annotations
 
@@ -12,33 +12,35 @@ from typing import Any, Literal, TypeVar
 import click
 
 Row = Mapping[str, Any]
-Style = Literal["table", "json", "csv"]
+OutputFormat = Literal["table", "json", "csv"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def styles(*names: Style) -> Callable[[F], F]:
-    """Options like `--json`, the last one given wins, as the argument `style`."""
+def output_options(*formats: OutputFormat) -> Callable[[F], F]:
+    """Options like `--json`, passed as the argument `output_format`. The last one on the command line wins."""
 
     def add(command: F) -> F:
-        for name in reversed(names):
-            command = click.option(f"--{name}", "style", flag_value=name, help=f"Prints {name.upper()}.")(command)
+        for name in reversed(formats):
+            option = click.option(f"--{name}", "output_format", flag_value=name, help=f"Prints {name.upper()}.")
+            command = option(command)
         return command
 
     return add
 
 
-def print_rows(rows: Sequence[Row], style: Style | None, columns: Sequence[str]) -> None:
-    """JSON has all that a row has; tables and CSV have `columns`."""
-    if style == "json":
+def print_rows(rows: Sequence[Row], output_format: OutputFormat | None, columns: Sequence[str]) -> None:
+    """Print a table unless a format is given. JSON has every field of a row, tables and CSV only `columns`."""
+    if output_format == "json":
         print_json([_for_json(row) for row in rows])
-    elif style == "csv":
+    elif output_format == "csv":
         click.echo(_as_csv(rows, columns), nl=False)
     else:
         click.echo(_as_table(rows, columns))
 
 
-def print_row(row: Row, style: Style | None) -> None:
-    if style == "json":
+def print_row(row: Row, output_format: OutputFormat | None) -> None:
+    """Print one field a line unless the format is JSON."""
+    if output_format == "json":
         print_json(_for_json(row))
     else:
         width = max(map(len, row))

@@ -1,4 +1,4 @@
-"""Owns how a command comes to the storage, and how what goes wrong there is told: in one line, with exit status 1."""
+"""Opens the storage for a command; turns its errors into `ClickException`."""
 
 from __future__ import annotations
 
@@ -23,16 +23,17 @@ P = ParamSpec("P")
 
 
 def settings() -> Settings:
+    """The settings that `create_commands` was given."""
     chosen: Settings = current_app.config["SETTINGS"]
     return chosen
 
 
 def with_storage(command: Callable[Concatenate[Storage, P], None]) -> Callable[P, None]:
-    """Gives a command the storage as its first argument: there, and of this version."""
+    """Decorator: passes the storage as the first argument, after checking that its schema is of this version."""
 
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        with opened_storage() as storage:
+        with open_storage() as storage:
             storage.database.check_schema()
             command(storage, *args, **kwargs)
 
@@ -40,36 +41,36 @@ def with_storage(command: Callable[Concatenate[Storage, P], None]) -> Callable[P
 
 
 @contextmanager
-def opened_storage() -> Iterator[Storage]:
-    """Raises `click.ClickException` for whatever the operator can mend."""
+def open_storage() -> Iterator[Storage]:
+    """Open the storage of the settings. Raises `click.ClickException` for every error that the operator can fix."""
     url = settings().database_url
     if url is None:
         raise click.ClickException("DATABASE_URL must be set: keys, the ledger and usage are in there.")
-    storage = _open(settings(), url)
+    storage = _create_storage(settings(), url)
     try:
         yield storage
     except ApiKeyNotFound as error:
         raise click.ClickException(f"There is no key {error.args[0]}.") from None
     except CommitOutcomeUnknown as error:
         why = reason(error.__cause__)
-        raise click.ClickException(f"It may have been done, or not: look before you do it again. {why}") from None
+        raise click.ClickException(f"Whether it was done is unknown: check before you run it again. {why}") from None
     except DatabaseUnavailable as error:
-        raise click.ClickException(f"The database cannot be asked: {reason(error.__cause__)}") from None
+        raise click.ClickException(f"The database is unavailable: {reason(error.__cause__)}") from None
     except SchemaOutdated as error:
-        words = str(error).removeprefix("The gateway cannot start: ")
-        raise click.ClickException(words[:1].upper() + words[1:]) from None
+        message = str(error).removeprefix("The gateway cannot start: ")
+        raise click.ClickException(message[:1].upper() + message[1:]) from None
     except SQLAlchemyError as error:
-        raise click.ClickException(f"The database refused: {reason(error)}") from None
+        raise click.ClickException(f"The database returned an error: {reason(error)}") from None
     finally:
         storage.database.engine.dispose()
 
 
-def _open(chosen: Settings, url: str) -> Storage:
+def _create_storage(chosen: Settings, url: str) -> Storage:
     return Storage(
         url,
-        prices={},  # nobody draws here
+        prices={},  # commands make no calls
         journal_folder=Path(chosen.journal_folder),
         max_call_seconds=chosen.minimax_timeout_seconds,
         usage_days=chosen.usage_days,
-        patient=True,
+        statement_timeout=False,
     )

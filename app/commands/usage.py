@@ -1,4 +1,4 @@
-"""Owns `usage`: what one key did, or each of them, request by request or summed up."""
+"""`usage`: requests of one key or of all keys, one by one or as totals."""
 
 from __future__ import annotations
 
@@ -7,47 +7,52 @@ from datetime import date
 
 import click
 
-from app.commands.arguments import between, days
-from app.commands.output import Row, Style, print_rows, styles
+from app.commands.arguments import period, period_options
+from app.commands.output import OutputFormat, Row, output_options, print_rows
 from app.commands.storage_context import with_storage
 from app.storage.storage import Storage
 
-Ask = Callable[[int, date, date], Sequence[object]]
+Query = Callable[[int, date, date], Sequence[object]]
 
 COLUMNS = (
     *("created_at", "key", "request_id", "endpoint", "model", "asked", "delivered", "charged"),
     *("status", "code", "milliseconds", "trace_id"),
 )
-TOTALS = ("day", "model", "requests", "asked", "delivered", "charged")
+TOTAL_COLUMNS = ("day", "model", "requests", "asked", "delivered", "charged")
 
 
 def usage_command(key: click.Parameter) -> click.Command:
-    """The command, told which key by `key`, whose argument is `name`."""
+    """The command `usage`. `key` is its argument or option for the key, passed as `name`."""
 
     @click.command("usage")
-    @days
-    @click.option("--totals", is_flag=True, help="Summed up by day and model.")
-    @styles("json", "csv")
+    @period_options
+    @click.option("--totals", is_flag=True, help="Totals by day and model.")
+    @output_options("json", "csv")
     @with_storage
     def usage(
-        storage: Storage, name: str | None, start: date | None, end: date | None, totals: bool, style: Style | None
+        storage: Storage,
+        name: str | None,
+        start: date | None,
+        end: date | None,
+        totals: bool,
+        output_format: OutputFormat | None,
     ) -> None:
         """One line a request; `charged` is in micro-units."""
         keys = storage.keys.all() if name is None else [storage.keys.get(name)]
-        period = between(start, end)
-        ask: Ask = storage.usage.totals if totals else storage.usage.rows
-        columns: tuple[str, ...] = TOTALS if totals else COLUMNS
+        days = period(start, end)
+        query: Query = storage.usage.totals if totals else storage.usage.rows
+        columns: tuple[str, ...] = TOTAL_COLUMNS if totals else COLUMNS
         if name is None:
             columns = ("key", *(column for column in columns if column != "key"))
-        rows = [_row(key.name, found, columns) for key in keys for found in ask(key.id, *period)]
-        print_rows(rows, style, columns)
+        rows = [_row(key.name, found, columns) for key in keys for found in query(key.id, *days)]
+        print_rows(rows, output_format, columns)
 
     usage.params.insert(0, key)
     return usage
 
 
-WHICH = "A key's name or prefix; without it, all keys, and each line begins with its key."
-usage = usage_command(click.Option(["--key", "name"], help=WHICH))
+KEY_HELP = "A key's name or prefix; without it, all keys, and each line begins with its key."
+usage = usage_command(click.Option(["--key", "name"], help=KEY_HELP))
 
 
 def _row(key: str, found: object, columns: Sequence[str]) -> Row:

@@ -1,4 +1,4 @@
-"""Limits of a key: requests and pictures a minute, and calls in flight, in this process or in Redis for several.
+"""Rate limits and calls in flight of an API key, counted in this process or in a Redis that several processes share.
 
-`create_rate_limiter` in `limiter.py` is the door.
+Entry point: `create_rate_limiter` in `rate_limiter.py`.
 """

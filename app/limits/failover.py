@@ -1,4 +1,4 @@
-"""Owns what happens when Redis is gone: this process counts alone until Redis is back."""
+"""Failover: counts in process while Redis is unavailable."""
 
 from __future__ import annotations
 
@@ -10,97 +10,105 @@ from app.limits.memory_store import MemoryStore
 from app.limits.redis_store import RedisStore, RedisUnavailable
 from app.limits.store import LimitDecision, LimitRequest
 
-RETRY_SECONDS = 3.0  # longer than any caller can be stuck, so that nobody's late failure comes after the return
-MAX_REDIS_CONNECTIONS = 64  # how many ask Redis at once, and so how many connections a process has
+RETRY_SECONDS = 3.0  # longer than a call can wait for Redis, so that no failure of before is seen after the recovery
+MAX_REDIS_CONNECTIONS = 64  # of one process
 
 log = logging.getLogger(__name__)
 
 
 class FailoverStore:
-    """While Redis is gone no caller waits for it: a thread looks, and nobody sees more than one timeout.
+    """Implements `RateLimitStore` by Redis, and by `local` while Redis is unavailable.
 
-    Whoever has waited for a place looks again before asking, so a crowd waits once for a hanging Redis, not in turns.
-    `owed` are calls that ended, or whose fate in Redis is unknown, while it could not be responses.
+    The first failure starts a thread that probes Redis until it is available again, so that other calls do not wait
+    for it. A call that had to wait for a connection checks for a failover before it uses Redis: many calls at once
+    wait for one timeout of a Redis that hangs, not for one timeout after the other.
+
+    A call may end while Redis is unavailable, or a failure may leave unknown whether Redis has counted it. Such calls
+    are pending releases, and are released in Redis before it is used again.
     """
 
-    def __init__(self, shared: RedisStore, own: MemoryStore, retry_seconds: float = RETRY_SECONDS) -> None:
+    def __init__(self, shared: RedisStore, local: MemoryStore, retry_seconds: float = RETRY_SECONDS) -> None:
         self._shared = shared
-        self._own = own
+        self._local = local
         self._retry_seconds = retry_seconds
         self._lock = threading.Lock()
-        self._places = threading.Semaphore(MAX_REDIS_CONNECTIONS)
-        self._away = False
-        self._owed: list[LimitRequest] = []
+        self._connections = threading.Semaphore(MAX_REDIS_CONNECTIONS)
+        self._failed_over = False
+        self._pending_releases: list[LimitRequest] = []
         self._closed = threading.Event()
-        self._looking: threading.Thread | None = None
+        self._probe_thread: threading.Thread | None = None
 
     def acquire(self, call: LimitRequest) -> LimitDecision:
-        with self._places:
-            if not self._away:
+        """Never raises: without Redis, the call is counted in this process."""
+        with self._connections:
+            if not self._failed_over:
                 try:
                     return self._shared.acquire(call)
                 except RedisUnavailable as error:
-                    self._lose(call, error)
-        return self._own.acquire(call)
+                    self._fail_over(call, error)
+        return self._local.acquire(call)
 
     def release(self, call: LimitRequest) -> None:
-        if self._own.holds(call):
-            self._own.release(call)
+        """Never raises: without Redis, the call is released once Redis is available again."""
+        if self._local.holds(call):
+            self._local.release(call)
             return
-        with self._places:
-            if not self._owe_while_away(call):
+        with self._connections:
+            if not self._postpone_release(call):
                 try:
                     self._shared.release(call)
                 except RedisUnavailable as error:
-                    self._lose(call, error)
+                    self._fail_over(call, error)
 
     def close(self) -> None:
         self._closed.set()
-        if self._looking is not None:
-            self._looking.join()
+        if self._probe_thread is not None:
+            self._probe_thread.join()
         self._shared.close()
 
-    def _owe_while_away(self, call: LimitRequest) -> bool:
+    def _postpone_release(self, call: LimitRequest) -> bool:
+        """Whether Redis is unavailable; then the release is pending."""
         with self._lock:
-            if self._away:
-                self._owed.append(call)
-            return self._away
+            if self._failed_over:
+                self._pending_releases.append(call)
+            return self._failed_over
 
-    def _lose(self, call: LimitRequest, error: Exception) -> None:
+    def _fail_over(self, call: LimitRequest, error: Exception) -> None:
         with self._lock:
-            self._owed.append(call)
-            if self._away:
+            self._pending_releases.append(call)
+            if self._failed_over:
                 return
-            looking = threading.Thread(target=self._look_for_it, name="amux-limits", daemon=True)
+            thread = threading.Thread(target=self._probe_until_recovered, name="amux-limits", daemon=True)
             try:
-                looking.start()
-            except RuntimeError:  # no thread left: with nobody to look, the next one asks Redis again
+                thread.start()
+            except RuntimeError:  # no thread can be started: without a probe, the next call must try Redis itself
                 return
-            self._looking = looking
-            self._away = True
+            self._probe_thread = thread
+            self._failed_over = True
             metrics.LIMITS_DEGRADED.set(1)
-            log.warning("Redis is gone (%s): this process counts its limits alone.", type(error).__name__)
+            log.warning("Redis unavailable (%s): falling back to in-process rate limits", type(error).__name__)
 
-    def _look_for_it(self) -> None:
+    def _probe_until_recovered(self) -> None:
         while not self._closed.wait(self._retry_seconds):
             try:
                 self._shared.probe()
-                self._pay()
+                self._flush_pending_releases()
             except RedisUnavailable:
                 continue
-            if self._return():
+            if self._recover():
                 return
 
-    def _pay(self) -> None:
-        while self._owed:
-            self._shared.release(self._owed[0])
-            self._owed.pop(0)  # only this thread takes any away
+    def _flush_pending_releases(self) -> None:
+        while self._pending_releases:
+            self._shared.release(self._pending_releases[0])
+            self._pending_releases.pop(0)  # only the probe thread removes any
 
-    def _return(self) -> bool:
+    def _recover(self) -> bool:
+        """Use Redis again, unless a release has become pending meanwhile."""
         with self._lock:
-            if self._owed:
+            if self._pending_releases:
                 return False
-            self._away = False
+            self._failed_over = False
             metrics.LIMITS_DEGRADED.set(0)
-            log.warning("Redis is back: limits are counted together again.")
+            log.warning("Redis available again: rate limits are shared")
         return True

@@ -1,33 +1,63 @@
-"""Owns the counters of one process, in its memory."""
+"""Rate limit store in the memory of one process."""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections import deque
+from collections.abc import Callable
 
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
+from app.limits.store import LimitDecision, LimitRequest, RateCheck, WindowStats
 
-from app.limits.store import WINDOW_SECONDS, LimitDecision, LimitRequest, RateLimit, WindowStats
+PURGE_SECONDS = 60.0
+
+
+class _Counter:
+    """The units that were counted in one sliding window: when and how many, oldest first."""
+
+    def __init__(self, window_seconds: int) -> None:
+        self.used = 0
+        self._window_seconds = window_seconds
+        self._entries: deque[tuple[float, int]] = deque()
+
+    def add(self, now: float, cost: int) -> None:
+        self._entries.append((now, cost))
+        self.used += cost
+
+    def expire(self, now: float) -> None:
+        while self._entries and self._entries[0][0] < now - self._window_seconds:
+            self.used -= self._entries.popleft()[1]
+
+    def seconds_until_empty(self, now: float) -> float:
+        return self._entries[-1][0] + self._window_seconds - now if self._entries else 0.0
+
+    def seconds_until_free(self, units: int, now: float) -> float:
+        """Until `units` of those in the window have left it: the whole window if there are not so many."""
+        for counted_at, cost in self._entries:
+            units -= cost
+            if units <= 0:
+                return counted_at + self._window_seconds - now
+        return float(self._window_seconds)
 
 
 class MemoryStore:
-    """`limits` counts in a moving window: any 60 seconds, not each minute of the clock, so N is never exceeded."""
+    """Implements `RateLimitStore`. Memory is bounded: a counter whose window is empty is dropped within a minute."""
 
-    def __init__(self, window_seconds: int = WINDOW_SECONDS) -> None:
-        self._window_seconds = window_seconds
-        self._storage = MemoryStorage()
-        self._strategy = MovingWindowRateLimiter(self._storage)
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._counters: dict[str, _Counter] = {}
         self._calls: dict[str, set[str]] = {}
-        # One lock around looking and counting: what was found free is still free when it is taken, for all limits.
-        self._lock = threading.Lock()
+        self._purge_at = clock() + PURGE_SECONDS
+        self._lock = threading.Lock()  # held while a call is checked and counted, so that both are one step
 
     def acquire(self, call: LimitRequest) -> LimitDecision:
         with self._lock:
-            verdict = self._look(call)
-            if verdict.admitted:
-                self._count(call)
-        return verdict.counted(self._window_seconds)
+            now = self._clock()
+            self._purge(now)
+            decision = self._decide(call, now)
+            if decision.admitted:
+                self._count(call, now)
+        return decision.after_call()
 
     def release(self, call: LimitRequest) -> None:
         with self._lock:
@@ -42,30 +72,31 @@ class MemoryStore:
             return call.token in self._calls.get(call.key, ())
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: no connection is open."""
 
-    def _look(self, call: LimitRequest) -> LimitDecision:
-        windows = tuple(self._window(call.key, rate) for rate in call.rates)
+    def _decide(self, call: LimitRequest, now: float) -> LimitDecision:
+        windows = tuple(self._window(call.key, check, now) for check in call.checks)
         in_flight = len(self._calls.get(call.key, ()))
         return LimitDecision(windows, call.max_calls is not None and in_flight >= call.max_calls)
 
-    def _window(self, key: str, rate: RateLimit) -> WindowStats:
-        # The library's own look tells neither when the last entry leaves nor when there is room for several.
-        now = time.time()
-        since = now - self._window_seconds
-        entries = self._storage.events.get(rate.item(self._window_seconds).key_for(key, rate.unit), [])
-        newest_first = [entry.atime for entry in entries if entry.atime >= since]
-        used = len(newest_first)
-        reset = newest_first[0] - since if used else 0.0
-        leaving = used + rate.cost - rate.limit
-        if leaving <= 0:
-            return WindowStats(rate, used, reset, None)
-        # More than the limit ever allows: as long as a window, since some number must be said.
-        wait = newest_first[-leaving] - since if leaving <= used else float(self._window_seconds)
-        return WindowStats(rate, used, reset, wait)
+    def _window(self, key: str, check: RateCheck, now: float) -> WindowStats:
+        counter = self._counters.get(check.counter(key)) or _Counter(check.rate.window_seconds)
+        counter.expire(now)
+        excess = counter.used + check.cost - check.limit
+        wait = counter.seconds_until_free(excess, now) if excess > 0 else None
+        return WindowStats(check, counter.used, counter.seconds_until_empty(now), wait)
 
-    def _count(self, call: LimitRequest) -> None:
-        for rate in call.rates:
-            self._strategy.hit(rate.item(self._window_seconds), call.key, rate.unit, cost=rate.cost)
+    def _count(self, call: LimitRequest, now: float) -> None:
+        for check in call.checks:
+            counter = self._counters.setdefault(check.counter(call.key), _Counter(check.rate.window_seconds))
+            counter.add(now, check.cost)
         if call.max_calls is not None:
             self._calls.setdefault(call.key, set()).add(call.token)
+
+    def _purge(self, now: float) -> None:
+        if now < self._purge_at:
+            return
+        self._purge_at = now + PURGE_SECONDS
+        for counter in self._counters.values():
+            counter.expire(now)
+        self._counters = {name: counter for name, counter in self._counters.items() if counter.used}

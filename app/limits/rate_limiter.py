@@ -1,4 +1,4 @@
-"""Owns the door: what a caller's limits are turned into, and who is let in."""
+"""`KeyRateLimiter`: turns the limits of an API key into a request to the store."""
 
 from __future__ import annotations
 
@@ -11,38 +11,39 @@ from app.limits import responses
 from app.limits.failover import FailoverStore
 from app.limits.memory_store import MemoryStore
 from app.limits.redis_store import RedisStore
-from app.limits.store import LimitRequest, RateLimit, RateLimitStore
+from app.limits.store import LimitRequest, RateCheck, RateLimitStore
 
 
 class KeyRateLimiter:
-    """Implements `app.accounts.rate_limiter.RateLimiter`. A caller without limits makes no request to the store."""
+    """Implements `app.accounts.rate_limiter.RateLimiter`. For a caller without limits it does not ask the store."""
 
-    def __init__(self, counters: RateLimitStore) -> None:
-        self._counters = counters
+    def __init__(self, store: RateLimitStore) -> None:
+        self._store = store
 
     @contextmanager
     def acquire(self, caller: Caller, images: int, receipt: Receipt) -> Iterator[None]:
         call = limit_request_for(caller, images)
-        if call.rates or call.max_calls is not None:
-            verdict = self._counters.acquire(call)
-            receipt.limits.update(responses.headers(verdict.windows))
-            if not verdict.admitted:
-                raise responses.rate_limit_error(call, verdict)
+        if call.checks or call.max_calls is not None:
+            decision = self._store.acquire(call)
+            receipt.limits.update(responses.headers(decision.windows))
+            if not decision.admitted:
+                raise responses.rate_limit_error(call, decision)
         try:
             yield
         finally:
             if call.max_calls is not None:
-                self._counters.release(call)
+                self._store.release(call)
 
     def close(self) -> None:
-        """Lets go of Redis. A process that ends need not call it."""
-        self._counters.close()
+        """Close the connections to Redis. A process that ends need not call it."""
+        self._store.close()
 
 
 def create_rate_limiter(redis_url: str | None, max_call_seconds: float) -> KeyRateLimiter:
-    """Redis is not asked yet: a gateway starts without it, too. Raises `ValueError` on a URL of another kind.
+    """A limiter in this process, or in Redis if there is a URL. Does not connect yet: Redis need not be up.
 
-    `max_call_seconds` is longer than any call may last: so long does Redis believe that one is in flight.
+    `max_call_seconds` must exceed the duration of any call: after it, Redis drops a call that was not released.
+    Raises `ValueError` for a URL that is not Redis's.
     """
     if redis_url is None:
         return KeyRateLimiter(MemoryStore())
@@ -50,9 +51,7 @@ def create_rate_limiter(redis_url: str | None, max_call_seconds: float) -> KeyRa
 
 
 def limit_request_for(caller: Caller, images: int) -> LimitRequest:
-    rates = []
-    if caller.requests_per_minute is not None:
-        rates.append(RateLimit("requests", caller.requests_per_minute, 1))
-    if caller.images_per_minute is not None:
-        rates.append(RateLimit("images", caller.images_per_minute, images))
-    return LimitRequest(caller.fingerprint, tuple(rates), caller.max_calls)
+    """What a request of `caller` for `images` images needs of the caller's limits."""
+    costs = {"requests": 1, "images": images}
+    checks = tuple(RateCheck(rate, limit, costs[rate.unit]) for rate, limit in caller.limits.rates())
+    return LimitRequest(caller.fingerprint, checks, caller.limits.max_calls)

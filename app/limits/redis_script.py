@@ -1,28 +1,33 @@
-"""Owns the script that Redis runs for each call: all of its limits are counted, or none is.
+"""Lua script: checks and counts all limits of a request atomically.
 
-Needs Redis 5 or newer, where a script may write after it has asked for the time.
+Needs Redis 5 or newer, where a script may write after it has called TIME.
 """
 
-# KEYS: the calls in flight (a sorted set of tokens by when they expire), then a list of times for each rate.
-# ARGV: token, calls allowed or -1, their lifetime, the window, then limit and cost of each rate.
-# Answer: 1 if too many are in flight; then for each rate how much is used, the milliseconds until none is, and the
-# milliseconds until the cost fits, or -1. Lua's fractions would be cut off on the way out.
-TAKE = """
+# KEYS: the calls in flight (a sorted set of tokens, scored by the time they expire), then for each rate limit a list
+# of the times at which its units were counted, newest first.
+# ARGV: token, calls allowed or -1, lifetime of a call in seconds; then limit, cost and window seconds of each rate
+# limit.
+# Reply: 1 if too many calls are in flight, else 0; then for each rate limit the units used, the milliseconds until the
+# window is empty, and the milliseconds until the cost fits, or -1. They are integers because Redis truncates Lua's
+# fractions.
+ACQUIRE = """
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
-local token, max_calls = ARGV[1], tonumber(ARGV[2])
-local lifetime, window = tonumber(ARGV[3]), tonumber(ARGV[4])
+local token, max_calls, lifetime = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
 local admitted = max_calls < 0 or redis.call('ZCARD', KEYS[1]) < max_calls
-local answer = {admitted and 0 or 1}
+local reply = {admitted and 0 or 1}
 
-local function leaves_in_ms(key, index)
-  return math.ceil((tonumber(redis.call('LINDEX', key, index)) + window - now) * 1000)
+local function check(i)
+  return tonumber(ARGV[3 * i - 2]), tonumber(ARGV[3 * i - 1]), tonumber(ARGV[3 * i])
 end
 
 for i = 2, #KEYS do
-  local key, limit, cost = KEYS[i], tonumber(ARGV[2 * i + 1]), tonumber(ARGV[2 * i + 2])
+  local key, limit, cost, window = KEYS[i], check(i)
+  local function leaves_in_ms(index)
+    return math.ceil((tonumber(redis.call('LINDEX', key, index)) + window - now) * 1000)
+  end
   local oldest = redis.call('LINDEX', key, -1)
   while oldest and tonumber(oldest) < now - window do
     redis.call('RPOP', key)
@@ -30,21 +35,22 @@ for i = 2, #KEYS do
   end
   local used = redis.call('LLEN', key)
   local reset, wait = 0, -1
-  if used > 0 then reset = leaves_in_ms(key, 0) end
-  local leaving = used + cost - limit
-  if leaving > 0 then
+  if used > 0 then reset = leaves_in_ms(0) end
+  local excess = used + cost - limit
+  if excess > 0 then
     admitted = false
     wait = window * 1000
-    if leaving <= used then wait = leaves_in_ms(key, -leaving) end
+    if excess <= used then wait = leaves_in_ms(-excess) end
   end
-  table.insert(answer, used)
-  table.insert(answer, reset)
-  table.insert(answer, wait)
+  table.insert(reply, used)
+  table.insert(reply, reset)
+  table.insert(reply, wait)
 end
 
 if admitted then
   for i = 2, #KEYS do
-    for _ = 1, tonumber(ARGV[2 * i + 2]) do redis.call('LPUSH', KEYS[i], now) end
+    local _, cost, window = check(i)
+    for _ = 1, cost do redis.call('LPUSH', KEYS[i], now) end
     redis.call('EXPIRE', KEYS[i], window + 1)
   end
   if max_calls >= 0 then
@@ -52,5 +58,5 @@ if admitted then
     redis.call('EXPIRE', KEYS[1], math.ceil(lifetime) + 1)
   end
 end
-return answer
+return reply
 """

@@ -1,4 +1,4 @@
-"""Owns what a caller is told of its limits: OpenAI's headers, and the words of a refusal."""
+"""Rate limit response headers and 429 errors."""
 
 from __future__ import annotations
 
@@ -6,22 +6,18 @@ import math
 from collections.abc import Iterable
 
 from app.errors import RateLimited
-from app.limits.store import LimitDecision, LimitRequest, Unit, WindowStats
+from app.limits.store import LimitDecision, LimitRequest, WindowStats
 
-# Nobody knows when a call in flight ends; pictures take 5 to 60 s.
+# When a call in flight will end is unknown; images take 5 to 60 s.
 CALLS_RETRY_SECONDS = 5
-# The OpenAI SDKs take a longer Retry-After for none.
-LONGEST_RETRY_SECONDS = 60
+# The OpenAI SDKs ignore a longer Retry-After.
+MAX_RETRY_AFTER_SECONDS = 60
 
-_SENTENCES: dict[Unit, tuple[str, str]] = {
-    "requests": ("This API key may make {} request a minute", "This API key may make {} requests a minute"),
-    "images": ("This API key may ask for {} picture a minute", "This API key may ask for {} pictures a minute"),
-}
 _CALLS = ("This API key may have {} call in flight", "This API key may have {} calls in flight")
 
 
 class RequestExceedsLimit(RateLimited):
-    """429: more than the limit allows in any minute. Waiting does not help, so the SDKs are told not to retry."""
+    """429 for a request that costs more than its limit. `x-should-retry` is false, because waiting does not help."""
 
     should_retry = False
 
@@ -31,37 +27,41 @@ class RequestExceedsLimit(RateLimited):
 
 
 def headers(windows: Iterable[WindowStats]) -> dict[str, str]:
-    """`x-ratelimit-{limit,remaining,reset}-{requests,images}`."""
-    told = {}
+    """`x-ratelimit-{limit,remaining,reset}-…` for each window, named as OpenAI names them."""
+    found = {}
     for window in windows:
-        unit, limit = window.rate.unit, window.rate.limit
-        told[f"x-ratelimit-limit-{unit}"] = str(limit)
-        told[f"x-ratelimit-remaining-{unit}"] = str(max(limit - window.used, 0))
-        told[f"x-ratelimit-reset-{unit}"] = duration(window.reset)
-    return told
+        suffix, limit = window.check.rate.header, window.check.limit
+        found[f"x-ratelimit-limit-{suffix}"] = str(limit)
+        found[f"x-ratelimit-remaining-{suffix}"] = str(max(limit - window.used, 0))
+        found[f"x-ratelimit-reset-{suffix}"] = duration(window.reset)
+    return found
 
 
 def duration(seconds: float) -> str:
-    """As OpenAI's guide "RateLimit limits" writes them: `1s`, `6m0s`. Rounded up, so that nobody comes too early."""
+    """A duration in the form of OpenAI's guide "Rate limits", `1s` or `6m0s`, rounded up to whole seconds."""
     minutes, rest = divmod(math.ceil(seconds), 60)
     return f"{minutes}m{rest}s" if minutes else f"{rest}s"
 
 
-def rate_limit_error(call: LimitRequest, verdict: LimitDecision) -> RateLimited:
-    """Of several limits the one that takes longest is named: after it, the call is let in."""
-    never = _never(call)
-    if never is not None:
-        return RequestExceedsLimit(never)
-    waits = [(window.wait, _sentence(_SENTENCES[window.rate.unit], window.rate.limit)) for window in verdict.windows]
-    refusing = [(_whole(wait), sentence) for wait, sentence in waits if wait is not None]
-    if verdict.calls_full:
-        refusing.append((CALLS_RETRY_SECONDS, _sentence(_CALLS, call.max_calls or 0)))
-    retry_after, sentence = max(refusing, key=lambda each: each[0])
+def rate_limit_error(call: LimitRequest, decision: LimitDecision) -> RateLimited:
+    """The error for a call that was not admitted. It names the exceeded limit that takes longest to free up."""
+    impossible = _impossible(call)
+    if impossible is not None:
+        return RequestExceedsLimit(impossible)
+    waits = [
+        (_retry_after(window.wait), _sentence(window.check.rate.sentence, window.check.limit))
+        for window in decision.windows
+        if window.wait is not None
+    ]
+    if decision.calls_full:
+        waits.append((CALLS_RETRY_SECONDS, _sentence(_CALLS, call.max_calls or 0)))
+    retry_after, sentence = max(waits, key=lambda each: each[0])
     return RateLimited(f"{sentence}: try again in {retry_after} s.", retry_after)
 
 
-def _never(call: LimitRequest) -> str | None:
-    limits = [(_sentence(_SENTENCES[rate.unit], rate.limit), rate.limit, rate.cost) for rate in call.rates]
+def _impossible(call: LimitRequest) -> str | None:
+    """The message for a call that no waiting would admit, else None."""
+    limits = [(_sentence(check.rate.sentence, check.limit), check.limit, check.cost) for check in call.checks]
     if call.max_calls is not None:
         limits.append((_sentence(_CALLS, call.max_calls), call.max_calls, 1))
     for sentence, limit, cost in limits:
@@ -72,9 +72,9 @@ def _never(call: LimitRequest) -> str | None:
     return None
 
 
-def _sentence(one_and_many: tuple[str, str], count: int) -> str:
-    return one_and_many[count != 1].format(count)
+def _sentence(singular_and_plural: tuple[str, str], count: int) -> str:
+    return singular_and_plural[count != 1].format(count)
 
 
-def _whole(seconds: float) -> int:
-    return min(max(math.ceil(seconds), 1), LONGEST_RETRY_SECONDS)
+def _retry_after(seconds: float) -> int:
+    return min(max(math.ceil(seconds), 1), MAX_RETRY_AFTER_SECONDS)

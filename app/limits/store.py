@@ -1,60 +1,67 @@
-"""Owns the words of counting: what one call asks for, and what a counter answers."""
+"""Data types and the `RateLimitStore` interface."""
 
 from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol
+from typing import Protocol
 
-from limits import RateLimitItem, RateLimitItemPerSecond
-
-WINDOW_SECONDS = 60
-
-Unit = Literal["requests", "images"]
+from app.accounts.key_limits import RateLimit
 
 
 @dataclass(frozen=True)
-class RateLimit:
-    """One limit a minute, and how much of it the call would use up."""
+class RateCheck:
+    """A rate limit of one key: at most `limit` units in any window, of which the request needs `cost`."""
 
-    unit: Unit
+    rate: RateLimit
     limit: int
     cost: int
 
-    def item(self, window_seconds: int) -> RateLimitItem:
-        # Per second times 60 is the same as per minute, and lets tests take a shorter window.
-        return RateLimitItemPerSecond(self.limit, window_seconds, namespace="rates")
+    def counter(self, key: str) -> str:
+        """The name of the counter in a store. A key whose limit changes starts a new one."""
+        return f"rates/{key}/{self.rate.unit}/{self.limit}/{self.rate.window_seconds}/second"
 
 
 @dataclass(frozen=True)
 class LimitRequest:
-    """`rates` holds only what is limited; `max_calls` is None where calls in flight are not."""
+    """What one call needs of the limits of its key.
+
+    `checks` holds only the rate limits that are set. `max_calls` is how many calls of the key may be in flight, None
+    for any number. `token` identifies the call among them.
+    """
 
     key: str
-    rates: tuple[RateLimit, ...] = ()
+    checks: tuple[RateCheck, ...] = ()
     max_calls: int | None = None
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
 @dataclass(frozen=True)
 class WindowStats:
-    """A limit as it stands. In seconds: `reset` until all of it is free again, `wait` until the call fits.
+    """State of one rate limit: `used` units are in the window now.
 
-    `wait` is None where it fits now.
+    In seconds: `reset` until the window is empty, `wait` until the call fits, None if it fits now. `wait` is the whole
+    window for a call that costs more than the limit, which never fits.
     """
 
-    rate: RateLimit
+    check: RateCheck
     used: int
     reset: float
     wait: float | None
 
-    def after(self, window_seconds: int) -> WindowStats:
-        """The same once the call is counted."""
-        return replace(self, used=self.used + self.rate.cost, reset=float(window_seconds))
+    def after_call(self) -> WindowStats:
+        """The state once the call is counted."""
+        return replace(self, used=self.used + self.check.cost, reset=float(self.check.rate.window_seconds))
 
 
 @dataclass(frozen=True)
 class LimitDecision:
+    """What the store decided about one `LimitRequest`.
+
+    `windows` has the state of each rate limit, in the order of `LimitRequest.checks`: after the call if it is
+    admitted, else unchanged by it. `calls_full` is whether `max_calls` calls are in flight already.
+    """
+
     windows: tuple[WindowStats, ...]
     calls_full: bool
 
@@ -62,20 +69,28 @@ class LimitDecision:
     def admitted(self) -> bool:
         return not self.calls_full and all(window.wait is None for window in self.windows)
 
-    def counted(self, window_seconds: int) -> LimitDecision:
-        """As it stands afterwards: a call that is not admitted has changed nothing."""
+    def after_call(self) -> LimitDecision:
+        """The decision with the windows as they are once the call is counted, which it is only if admitted."""
         if not self.admitted:
             return self
-        return replace(self, windows=tuple(window.after(window_seconds) for window in self.windows))
+        return replace(self, windows=tuple(window.after_call() for window in self.windows))
 
 
 class RateLimitStore(Protocol):
+    """Counts calls in sliding windows: N units in any window, not in each minute of the clock, and calls in flight.
+
+    Implementations are safe to use from several threads.
+    """
+
     def acquire(self, call: LimitRequest) -> LimitDecision:
-        """Counts the call against all of its limits, or against none."""
+        """Check and count the call in one step: against all of its limits, or, if one is exceeded, against none."""
         ...
 
     def release(self, call: LimitRequest) -> None:
-        """The call is in flight no more. What it counted a minute stays counted."""
+        """Remove the call from those in flight. Its units stay counted until they leave their windows.
+
+        Releasing a call that is not in flight does nothing.
+        """
         ...
 
     def close(self) -> None: ...

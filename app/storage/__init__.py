@@ -1,1 +1,1 @@
-"""What is kept, where `DATABASE_URL` is set: keys, the ledger, usage."""
+"""Storage in the database of `DATABASE_URL`: API keys, the ledger and usage."""

@@ -1,4 +1,4 @@
-"""Authenticates callers by their stored API keys, with a short cache in front of the database."""
+"""Authenticator for stored API keys, with a short cache in front of the database."""
 
 from __future__ import annotations
 
@@ -20,13 +20,19 @@ MAX_CACHED = 10_000
 
 @dataclass(frozen=True)
 class _Cached:
+    """A looked-up key. `caller` is None if the key is unknown or revoked; `until` is on the cache's clock."""
+
     caller: Caller | None
     expires_at: datetime | None
     until: float
 
 
 class CachedAuthenticator:
-    """Authenticator by their stored keys, each remembered for `CACHE_SECONDS`: not every request asks the database."""
+    """Implements `app.accounts.api_key.Authenticator`.
+
+    A looked-up key, unknown ones included, is cached for `CACHE_SECONDS`, so that few requests query the database.
+    A change of a key takes effect after that time in every process.
+    """
 
     def __init__(
         self, keys: ApiKeyStore, *, clock: Callable[[], float] = time.monotonic, today: Callable[[], datetime] = now
@@ -39,7 +45,7 @@ class CachedAuthenticator:
 
     def authenticate(self, api_key: str) -> Caller:
         """Raises `InvalidApiKey` for an unknown, expired or revoked key, or `DatabaseUnavailable`."""
-        if not api_key.startswith(SECRET_PREFIX):  # no need to ask
+        if not api_key.startswith(SECRET_PREFIX):  # no key of ours
             raise InvalidApiKey
         presented = digest(api_key)
         cached = self._cache.get(presented)
@@ -49,28 +55,27 @@ class CachedAuthenticator:
             raise InvalidApiKey
         return cached.caller
 
-    def _look_up(self, presented: str, name: str) -> _Cached:
-        asked = self._clock()  # the answer may be a while on its way, and no newer for that
+    def _look_up(self, presented: str, fingerprint: str) -> _Cached:
+        queried_at = self._clock()  # the result is no newer than the query, however long that takes
         key = self._keys.find_by_digest(presented)
         usable = key is not None and hmac.compare_digest(key.digest, presented) and key.revoked_at is None
         found = _Cached(
-            caller=_caller(key, name) if key is not None and usable else None,
+            caller=_caller(key, fingerprint) if key is not None and usable else None,
             expires_at=key.expires_at if key is not None else None,
-            until=asked + CACHE_SECONDS,
+            until=queried_at + CACHE_SECONDS,
         )
         with self._lock:
-            if len(self._cache) >= MAX_CACHED:  # somebody tries out keys
+            if len(self._cache) >= MAX_CACHED:  # many unknown keys are being tried
                 self._cache.clear()
             self._cache[presented] = found
         return found
 
 
-def _caller(key: ApiKey, name: str) -> Caller:
+def _caller(key: ApiKey, fingerprint: str) -> Caller:
     return Caller(
-        fingerprint=name,
+        fingerprint=fingerprint,
         key_id=key.id,
         models=frozenset(key.models.split(",")) if key.models else None,
-        requests_per_minute=key.requests_per_minute,
-        images_per_minute=key.images_per_minute,
-        max_calls=key.max_calls,
+        limits=key.limits,
+        response_format=key.response_format,
     )

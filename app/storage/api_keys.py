@@ -1,4 +1,4 @@
-"""Owns API keys: made, found, changed, revoked. Stored is only a key's digest, and a prefix to tell it by."""
+"""API key repository. Only the digest and a prefix of a key are stored."""
 
 from __future__ import annotations
 
@@ -13,31 +13,34 @@ from app.storage.database import Database
 from app.storage.ledger_common import credit
 from app.storage.tables import ApiKey, now
 
-SECRET_PREFIX = "amux_sk_"  # noqa: S105 (what secret scanners can look for)
+SECRET_PREFIX = "amux_sk_"  # noqa: S105 (no secret, but a prefix that secret scanners can find)
 PREFIX_CHARS = len(SECRET_PREFIX) + 6
 
 
 def fingerprint_of(key: ApiKey) -> str:
-    """What the log calls its caller."""
+    """`Caller.fingerprint` of the key, which names it in the log."""
     return key.digest[:12]
 
 
 class ApiKeyNotFound(LookupError):
-    """There is no key of that name."""
+    """No key has the name, prefix or id, which is the argument."""
 
 
 class ApiKeyStore:
+    """Keys are given and returned as `ApiKey`; the methods raise `DatabaseUnavailable` as `Database` does."""
+
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def create(self, name: str, *, balance: int | None = None, **limits: Any) -> str:
-        """The new key's secret, told here and never again. Raises sqlalchemy's IntegrityError for a name in use.
+    def create(self, name: str, *, balance: int | None = None, **columns: Any) -> str:
+        """Create a key; returns its secret, which cannot be read again.
 
-        `limits` are columns of `ApiKey`; `balance` in micro-units, None for no limit.
+        `balance` is in micro-units, None for no limit. `columns` are other columns of `ApiKey`. Raises sqlalchemy's
+        `IntegrityError` if the name is in use.
         """
         secret = SECRET_PREFIX + secrets.token_urlsafe(32)
         with self._database.transaction() as session:
-            key = ApiKey(name=name, prefix=secret[:PREFIX_CHARS], digest=digest(secret), **limits)
+            key = ApiKey(name=name, prefix=secret[:PREFIX_CHARS], digest=digest(secret), **columns)
             session.add(key)
             session.flush()
             if balance is not None:
@@ -45,38 +48,38 @@ class ApiKeyStore:
         return secret
 
     def all(self) -> Sequence[ApiKey]:
-        with self._database.transaction(reads=True) as session:
+        with self._database.transaction(read_only=True) as session:
             return session.scalars(select(ApiKey).order_by(ApiKey.id)).all()
 
     def get(self, name: str) -> ApiKey:
-        """By name, prefix, or the whole key. Raises `ApiKeyNotFound`, which tells no more than a prefix."""
-        chosen = or_(ApiKey.name == name, ApiKey.prefix == name, ApiKey.digest == digest(name))
-        with self._database.transaction(reads=True) as session:
-            key = session.scalars(select(ApiKey).where(chosen)).first()
+        """Find a key by its name, its prefix or itself. Raises `ApiKeyNotFound`, which holds at most the prefix."""
+        matches = or_(ApiKey.name == name, ApiKey.prefix == name, ApiKey.digest == digest(name))
+        with self._database.transaction(read_only=True) as session:
+            key = session.scalars(select(ApiKey).where(matches)).first()
         if key is None:
             raise ApiKeyNotFound(name[:PREFIX_CHARS] if name.startswith(SECRET_PREFIX) else name)
         return key
 
     def by_id(self, key_id: int) -> ApiKey:
         """Raises `ApiKeyNotFound`."""
-        with self._database.transaction(reads=True) as session:
+        with self._database.transaction(read_only=True) as session:
             key = session.get(ApiKey, key_id)
         if key is None:
             raise ApiKeyNotFound(str(key_id))
         return key
 
     def update(self, name: str, **changes: Any) -> None:
-        """`changes` are columns of `ApiKey`, but for the balance: that is the ledger's. Raises `ApiKeyNotFound`."""
+        """Set columns of `ApiKey`, except `balance`, which only the ledger changes. Raises `ApiKeyNotFound`."""
         if "balance" in changes:
-            raise ValueError("a balance changes by credits")
+            raise ValueError("the balance changes by credits only")
         key = self.get(name)
         with self._database.transaction() as session:
             session.execute(update(ApiKey).where(ApiKey.id == key.id).values(**changes))
 
     def revoke(self, name: str) -> None:
-        """Raises `ApiKeyNotFound`. A key that is revoked stays so."""
+        """Revoke a key for good. Raises `ApiKeyNotFound`."""
         self.update(name, revoked_at=now())
 
     def find_by_digest(self, api_key_digest: str) -> ApiKey | None:
-        with self._database.transaction(reads=True) as session:
+        with self._database.transaction(read_only=True) as session:
             return session.scalars(select(ApiKey).where(ApiKey.digest == api_key_digest)).first()

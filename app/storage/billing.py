@@ -22,10 +22,10 @@ log = logging.getLogger(__name__)
 
 
 class LedgerReservation:
-    """An open reservation; `settlement` is how it will be closed."""
+    """Implements `app.accounts.billing.Reservation`. `settlement` is how it is closed when the context ends."""
 
     def __init__(self, reservation_id: str) -> None:
-        # Until the call has ended otherwise, MiniMax may have drawn.
+        # Applies to exceptions other than `UpstreamError`, after which it is unknown whether MiniMax has drawn.
         self.settlement = Settlement(reservation_id, "unknown")
         self._settled = False
 
@@ -45,7 +45,7 @@ class LedgerReservation:
 
 
 class LedgerBilling:
-    """Implements `app.accounts.billing.Billing`."""
+    """Implements `app.accounts.billing.Billing` by the ledger, and by the journal while the database is unavailable."""
 
     def __init__(self, ledger: Ledger, journal: Journal, prices: Mapping[str, int]) -> None:
         """`prices` are micro-units an image, by the model's id."""
@@ -58,13 +58,13 @@ class LedgerBilling:
         self, caller: Caller, model: Model, images: int, request_id: str, receipt: Receipt
     ) -> Iterator[LedgerReservation]:
         if caller.key_id is None:
-            raise ValueError("only a stored key has an account")
+            raise ValueError("only a stored key can be charged")
         reservation = Reservation(
             reservation_id=uuid.uuid4().hex,
             key_id=caller.key_id,
             request_id=request_id,
             owner=process_id(),
-            pictures=images,
+            images=images,
             price=self._prices[model.id],
         )
         self._reserve(reservation, receipt)
@@ -85,7 +85,7 @@ class LedgerBilling:
         except InsufficientBalance as error:
             receipt.balance = error.balance
             raise
-        except CommitOutcomeUnknown:  # the row may exist, and nothing will be sent
+        except CommitOutcomeUnknown:  # the reservation may exist, and the call will not be made
             self._journal_settlement(reservation, Settlement(reservation.reservation_id, "release"))
             raise
 
@@ -101,7 +101,7 @@ class LedgerBilling:
             receipt.charged, receipt.balance = closed or (0, None)
             return
         self._journal_settlement(reservation, settlement)
-        receipt.charged = settlement.charge(reservation.pictures, reservation.price)
+        receipt.charged = settlement.charge(reservation.images, reservation.price)
         receipt.balance = None
 
     def _journal_settlement(self, reservation: Reservation, settlement: Settlement) -> None:

@@ -1,4 +1,4 @@
-"""Owns the way to the database: transactions, what counts as its being gone, and whether the schema fits."""
+"""Database access: transactions, availability tracking, schema check."""
 
 from __future__ import annotations
 
@@ -26,12 +26,13 @@ from app.storage import engines
 log = logging.getLogger(__name__)
 
 MIGRATIONS = Path(__file__).with_name("migrations")
-# Who has waited so long for nothing spares the next ones, for as long, from waiting too.
+# A transaction that waits longer than this for a database that then fails makes the following ones fail at once, for
+# as long, instead of waiting too.
 HUNG_SECONDS = 1
-# What the database says when it works and we are wrong; all else means that it cannot be asked.
-_OUR_OWN_FAULTS = (IntegrityError, DataError, ProgrammingError, NotSupportedError)
-# PostgreSQL's word that it works and has not done this: a deadlock, a wait for a lock that was too long.
-_UNDONE = ("40001", "40P01", "55P03", "57014")
+# The database works, and the statement is wrong. Any other error means that the database is unavailable.
+_CALLER_ERRORS = (IntegrityError, DataError, ProgrammingError, NotSupportedError)
+# PostgreSQL works and has rolled back: serialization failure, deadlock, lock not available, statement canceled.
+_ROLLED_BACK_SQLSTATES = ("40001", "40P01", "55P03", "57014")
 _UPGRADE = "Run: flask --app wsgi db upgrade"
 
 
@@ -40,114 +41,128 @@ class SchemaOutdated(SystemExit):
 
 
 class CommitOutcomeUnknown(DatabaseUnavailable):
-    """It failed while the transaction was being committed: it may have been done, or not."""
+    """The commit failed in a way that leaves unknown whether the transaction took effect."""
 
 
 class Database:
-    def __init__(self, url: str, *, patient: bool = False) -> None:
-        """`url` is SQLAlchemy's: `sqlite:////var/lib/amux/amux.db`, or `postgresql://user:password@host/name`.
+    """One SQLite or PostgreSQL database. There are three ways to a transaction:
 
-        `patient` is for commands, whose statements may take as long as they need: no caller waits for them.
+    `run` for a single statement that is a transaction of its own: one round trip, for the calls that callers wait for.
+    `connection` for a transaction of several statements on tables.
+    `transaction` for mapped objects. It costs a millisecond more, so it is not for what every call waits for.
+
+    All three raise `DatabaseUnavailable` if the database does not respond, and pass on SQLAlchemy's errors if the
+    statement is wrong (`IntegrityError` and the like).
+    """
+
+    def __init__(self, url: str, *, statement_timeout: bool = True) -> None:
+        """Does not connect yet, so it is safe before a fork.
+
+        `url` is SQLAlchemy's: `sqlite:////var/lib/amux/amux.db`, or `postgresql://user:password@host/name`.
+        `statement_timeout` is off for operator commands, whose statements on PostgreSQL may take any time.
         """
-        self._engines = engines.create(url, patient=patient)
+        self._engines = engines.create(url, statement_timeout=statement_timeout)
         self.engine = self._engines.transactions
-        self._hung_until = 0.0
-        self._is_gone = False
+        self._fail_fast_until = 0.0
+        self._is_unavailable = False
         self._lock = threading.Lock()
 
     @contextmanager
-    def connection(self, *, reads: bool = False) -> Iterator[Connection]:
-        """One transaction: commits at the end, or rolls back. `reads` says that it writes nothing.
+    def connection(self, *, read_only: bool = False) -> Iterator[Connection]:
+        """A transaction of several statements: commits at the end of the context, rolls back on an exception.
 
-        Raises `DatabaseUnavailable` where the database cannot be asked, and of it `CommitOutcomeUnknown` at the commit.
+        Raises `DatabaseUnavailable`, or its subclass `CommitOutcomeUnknown` if the commit fails.
         """
-        engine = self._engines.reads if reads else self._engines.transactions
-        with self._asked(reads=reads) as progress, engine.begin() as connection:
+        engine = self._engines.read_only if read_only else self._engines.transactions
+        with self._translate_errors(read_only=read_only) as progress, engine.begin() as connection:
             yield connection
             progress.commits = True
 
     def run(self, statement: Executable, values: Mapping[str, Any]) -> Row[Any] | None:
-        """The one row, if any, of a statement that is a transaction of its own.
+        """Run one statement that is a transaction of its own; returns the row that it gives, if any.
 
-        Raises as `connection` does, and `CommitOutcomeUnknown` once the statement is sent, unless the database reports
-        that it was rolled back.
+        Raises `DatabaseUnavailable`, or its subclass `CommitOutcomeUnknown` if the statement was sent and the database
+        does not report that it was rolled back.
         """
-        with self._asked() as progress, self._engines.statements.begin() as connection:
+        with self._translate_errors() as progress, self._engines.statements.begin() as connection:
             progress.commits = True
             return connection.execute(statement, values).one_or_none()
 
     @contextmanager
-    def transaction(self, *, reads: bool = False) -> Iterator[Session]:
-        """The same with objects, which cost a millisecond more: for what no call waits for."""
-        with self.connection(reads=reads) as connection, Session(connection, expire_on_commit=False) as session:
+    def transaction(self, *, read_only: bool = False) -> Iterator[Session]:
+        """`connection` with a session for mapped objects, which stay loaded after the context. Raises the same."""
+        with self.connection(read_only=read_only) as connection, Session(connection, expire_on_commit=False) as session:
             yield session
             session.flush()
 
     def check_schema(self) -> None:
-        """Raises `SchemaOutdated` with one line that says how to mend it."""
+        """Raises `SchemaOutdated` with a message of one line that names the remedy."""
         expected = ScriptDirectory(str(MIGRATIONS)).get_current_head()
         file = engines.sqlite_file(self.engine)
-        if file and not file.exists():  # SQLite would make an empty one, wherever a command happened to be typed
-            raise SchemaOutdated(_start_fault(f"there is no database {file}. {_UPGRADE}"))
+        if file and not file.exists():  # connecting would create an empty one, in whatever folder a command is run
+            raise SchemaOutdated(_start_error(f"there is no database {file}. {_UPGRADE}"))
         try:
-            with self._engines.reads.connect() as connection:
+            with self._engines.read_only.connect() as connection:
                 found = MigrationContext.configure(connection).get_current_revision()
         except SQLAlchemyError as error:
-            raise SchemaOutdated(_start_fault(f"no answer from DATABASE_URL: {reason(error)}")) from None
+            raise SchemaOutdated(_start_error(f"no answer from DATABASE_URL: {reason(error)}")) from None
         if found != expected:
             state = "missing" if found is None else "of another version"
-            raise SchemaOutdated(_start_fault(f"the database's schema is {state}. {_UPGRADE}"))
+            raise SchemaOutdated(_start_error(f"the database's schema is {state}. {_UPGRADE}"))
 
     @contextmanager
-    def _asked(self, *, reads: bool = False) -> Iterator[_Progress]:
-        """Around each transaction: says what its failure means, and for whom else."""
+    def _translate_errors(self, *, read_only: bool = False) -> Iterator[_Progress]:
+        """Around each transaction: maps errors to `DatabaseUnavailable`, and tracks whether the database responds."""
         started, progress = time.monotonic(), _Progress()
-        if started < self._hung_until:
+        if started < self._fail_fast_until:
             raise DatabaseUnavailable
         try:
             yield progress
         except (DBAPIError, PoolTimeout) as error:
-            if isinstance(error, _OUR_OWN_FAULTS):
+            if isinstance(error, _CALLER_ERRORS):
                 raise
-            if getattr(error.orig if isinstance(error, DBAPIError) else None, "sqlstate", None) in _UNDONE:
+            sqlstate = getattr(error.orig if isinstance(error, DBAPIError) else None, "sqlstate", None)
+            if sqlstate in _ROLLED_BACK_SQLSTATES:
                 raise DatabaseUnavailable from error
-            self._note(gone=True, why=reason(error))
+            self._set_unavailable(True, reason(error))
             if time.monotonic() - started > HUNG_SECONDS:
-                self._hung_until = time.monotonic() + HUNG_SECONDS
+                self._fail_fast_until = time.monotonic() + HUNG_SECONDS
             raise (CommitOutcomeUnknown if progress.commits else DatabaseUnavailable) from error
-        if self._is_gone and not reads:  # SQLite may be read while nobody can write
-            self._note(gone=False)
+        if self._is_unavailable and not read_only:  # a SQLite database that cannot be written may still be read
+            self._set_unavailable(False)
 
-    def _note(self, *, gone: bool, why: str = "") -> None:
-        """Said once by each process, and not by each call."""
+    def _set_unavailable(self, unavailable: bool, why: str = "") -> None:
+        """Logs a change once in each process, not for each call."""
         with self._lock:
-            if self._is_gone == gone:
+            if self._is_unavailable == unavailable:
                 return
-            self._is_gone = gone
-            metrics.DATABASE_UNAVAILABLE.set(gone)
-            if gone:
-                log.warning("The database is gone: calls are refused until it is back. %s", why)
+            self._is_unavailable = unavailable
+            metrics.DATABASE_UNAVAILABLE.set(unavailable)
+            if unavailable:
+                log.warning("Database unavailable: rejecting image requests. %s", why)
             else:
-                log.warning("The database is back.")
+                log.warning("Database available again")
 
 
 def reason(error: BaseException | None) -> str:
-    """The driver's own words, in one line. They hold no password."""
-    words = str(error.orig if isinstance(error, DBAPIError) and error.orig else error).strip()
-    return words.splitlines()[0] if words else type(error).__name__
+    """The first line of the driver's message. It holds no password."""
+    message = str(error.orig if isinstance(error, DBAPIError) and error.orig else error).strip()
+    return message.splitlines()[0] if message else type(error).__name__
 
 
-def _start_fault(words: str) -> str:
-    return f"The gateway cannot start: {words}"
+def _start_error(message: str) -> str:
+    return f"The gateway cannot start: {message}"
 
 
 @dataclass
 class _Progress:
+    """`commits` is whether a failure from here on may come after the commit."""
+
     commits: bool = False
 
 
 def alembic_config(engine: Engine) -> Config:
-    """For alembic's commands on this database."""
+    """Configuration with which alembic's commands run the migrations on `engine`."""
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["engine"] = engine

@@ -1,4 +1,4 @@
-"""Owns the engine for each of the two kinds of database: how it is reached, and how long it is waited for."""
+"""SQLAlchemy engines for SQLite and PostgreSQL, with timeouts."""
 
 from __future__ import annotations
 
@@ -12,94 +12,102 @@ from psycopg.errors import OperationalError
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DisconnectionError
 
-POOL_SIZE = 5  # transactions are short, and none is open while MiniMax draws
-POOL_SECONDS = 10  # for one of them: a thousand calls may come, and end, at once
-SECONDS = 5  # for a new connection, for each statement, and for SQLite's lock
-SERVER_MILLISECONDS = 4_000  # for each statement, by PostgreSQL's own clock
-QUIET_SECONDS = 30  # after which the kernel asks whether the server is still there
-_USED = "used"  # in the pool's notes on a connection
-_READS = "reads"  # the execution option of a transaction that writes nothing
+POOL_SIZE = 5  # transactions are short, and none is open during the upstream call
+POOL_TIMEOUT_SECONDS = 10  # for a connection of the pool: a thousand calls may start or end at once
+DATABASE_TIMEOUT_SECONDS = 5  # for a new connection, for each statement, and for SQLite's lock
+STATEMENT_TIMEOUT_MILLISECONDS = 4_000  # for each statement, enforced by the PostgreSQL server
+KEEPALIVE_IDLE_SECONDS = 30  # after which the kernel checks whether the server is still there
+_USED = "used"  # key in `info` of a pooled connection
+_READ_ONLY = "read_only"  # execution option of a transaction that writes nothing
 
 
 @dataclass(frozen=True)
 class Engines:
-    """Ways to one pool: for transactions, for those that write nothing, and for statements that are one each."""
+    """Engines on one pool: for transactions, for read-only transactions, and for single statements."""
 
     transactions: Engine
-    reads: Engine
+    read_only: Engine
     statements: Engine
 
 
-def create(url: str, *, patient: bool) -> Engines:
-    """Connects to nothing yet, so that the processes that are forked later have no connection in common."""
+def create(url: str, *, statement_timeout: bool) -> Engines:
+    """Does not connect yet: a connection must not be shared by processes that are forked later."""
     parsed = _with_driver(make_url(url))
-    return _sqlite(parsed) if parsed.get_backend_name() == "sqlite" else _postgresql(parsed, patient=patient)
+    return (
+        _sqlite(parsed)
+        if parsed.get_backend_name() == "sqlite"
+        else _postgresql(parsed, statement_timeout=statement_timeout)
+    )
 
 
 def sqlite_file(engine: Engine) -> Path | None:
-    """Where a SQLite database is, if it is one of the usual kind."""
-    place = engine.url.database or ":memory:"
-    is_file = engine.dialect.name == "sqlite" and place != ":memory:" and not place.startswith("file:")
-    return Path(place).absolute() if is_file else None
+    """The file of a SQLite database; None for another database, one in memory, or a `file:` URI."""
+    path = engine.url.database or ":memory:"
+    is_file = engine.dialect.name == "sqlite" and path != ":memory:" and not path.startswith("file:")
+    return Path(path).absolute() if is_file else None
 
 
 def _with_driver(url: URL) -> URL:
-    # Platforms give postgres:// and postgresql://, for which SQLAlchemy would take psycopg 2.
+    # Platforms provide postgres:// and postgresql:// URLs, for which SQLAlchemy's default is psycopg 2.
     return url.set(drivername="postgresql+psycopg") if url.drivername in ("postgres", "postgresql") else url
 
 
 def _sqlite(url: URL) -> Engines:
-    engine = create_engine(url, pool_size=POOL_SIZE, max_overflow=0, pool_timeout=POOL_SECONDS)
+    engine = create_engine(url, pool_size=POOL_SIZE, max_overflow=0, pool_timeout=POOL_TIMEOUT_SECONDS)
     event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
-    return Engines(engine, engine.execution_options(**{_READS: True}), engine)
+    return Engines(engine, engine.execution_options(**{_READ_ONLY: True}), engine)
 
 
 def _set_up_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # SQLAlchemy's own BEGIN instead of the driver's late one
-    for pragma in (f"busy_timeout={SECONDS * 1000}", "journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+    busy_timeout = f"busy_timeout={DATABASE_TIMEOUT_SECONDS * 1000}"
+    for pragma in (busy_timeout, "journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    # A transaction that reads first and writes later fails where two meet, without waiting: it says so at once.
-    reads = connection.get_execution_options().get(_READS, False)
-    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+    # A deferred transaction that reads and then writes fails without waiting if another one has written meanwhile.
+    read_only = connection.get_execution_options().get(_READ_ONLY, False)
+    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
 
-def _postgresql(url: URL, *, patient: bool) -> Engines:
-    kind = psycopg.Connection if patient else _ImpatientConnection
-    # The server gives a call's statement up before the gateway does: then it is known that nothing was done.
-    timeout = 0 if patient else SERVER_MILLISECONDS
+def _postgresql(url: URL, *, statement_timeout: bool) -> Engines:
+    connection_class = _TimeoutConnection if statement_timeout else psycopg.Connection
+    # The server cancels a statement before the gateway gives up on it, so that it is known to be rolled back.
+    timeout = STATEMENT_TIMEOUT_MILLISECONDS if statement_timeout else 0
 
     def connect(_dialect: Any, _record: Any, args: Any, options: Any) -> psycopg.Connection[Any]:
-        # What stands between here and the server forgets a connection that is quiet for long.
-        made = kind.connect(*args, **{"connect_timeout": SECONDS, "keepalives_idle": QUIET_SECONDS, **options})
+        # Keepalives, because a proxy or firewall on the way drops a connection that is idle for long.
+        defaults = {"connect_timeout": DATABASE_TIMEOUT_SECONDS, "keepalives_idle": KEEPALIVE_IDLE_SECONDS}
+        connection = connection_class.connect(*args, **(defaults | options))
         try:
-            made.execute(f"SET default_transaction_isolation = 'read committed'; SET statement_timeout = {timeout}")
-            made.commit()
+            connection.execute(
+                f"SET default_transaction_isolation = 'read committed'; SET statement_timeout = {timeout}"
+            )
+            connection.commit()
         except BaseException:
-            made.close()
+            connection.close()
             raise
-        return made
+        return connection
 
     engine = create_engine(
         url,
         pool_size=POOL_SIZE,
         max_overflow=0,
-        pool_timeout=POOL_SECONDS,
+        pool_timeout=POOL_TIMEOUT_SECONDS,
         isolation_level="AUTOCOMMIT",
         skip_autocommit_rollback=True,
     )
     event.listen(engine, "do_connect", connect)
-    event.listen(engine, "checkout", _check_nothing_came)
+    event.listen(engine, "checkout", _check_idle_connection)
     transactions = engine.execution_options(isolation_level="READ COMMITTED")
     return Engines(transactions, transactions, engine)
 
 
-def _check_nothing_came(connection: Any, record: Any, _proxy: Any) -> None:
-    # An idle server says nothing, but that it goes: asking it each time would be one more way there and back.
-    if not record.info.get(_USED):  # a new one has not been idle
+def _check_idle_connection(connection: Any, record: Any, _proxy: Any) -> None:
+    # A server sends nothing on an idle connection except that it closes it. Looking for that saves a round trip.
+    if not record.info.get(_USED):  # a new connection has not been idle
         record.info[_USED] = True
         return
     poll = select.poll()
@@ -108,13 +116,13 @@ def _check_nothing_came(connection: Any, record: Any, _proxy: Any) -> None:
         raise DisconnectionError
 
 
-class _ImpatientConnection(psycopg.Connection[Any]):
-    """Gives a server up that has stopped answering: the kernel, and so psycopg, would wait for it for ever."""
+class _TimeoutConnection(psycopg.Connection[Any]):
+    """Stops waiting for a server that no longer responds, which psycopg by itself would never do."""
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         try:
-            return super().wait(gen, interval, SECONDS if timeout is None else timeout)
+            return super().wait(gen, interval, DATABASE_TIMEOUT_SECONDS if timeout is None else timeout)
         except OperationalError:
-            if self.info.transaction_status == psycopg.pq.TransactionStatus.ACTIVE:  # nobody knows where it stands
+            if self.info.transaction_status == psycopg.pq.TransactionStatus.ACTIVE:  # its state is unknown
                 self.pgconn.finish()
             raise

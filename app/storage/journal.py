@@ -1,7 +1,7 @@
-"""Owns what could not be written while the database was gone: kept in files, one each, until it lands.
+"""Journal (outbox): writes postponed while the database is unavailable, one file each, replayed later.
 
-Each piece has an id of its own that makes landing twice the same as landing once, so that any number of processes may
-bring in the same folder at the same time.
+Each entry has an id that makes applying it twice the same as applying it once, so that several processes may replay the
+same folder at the same time.
 """
 
 from __future__ import annotations
@@ -26,19 +26,21 @@ class JournalUnusable(SystemExit):
 
 @dataclass(frozen=True)
 class ReplayResult:
-    """How many pieces landed, and how many cannot."""
+    """How many entries were applied, and how many cannot be."""
 
     applied: int
     failed: int
 
 
 class Journal:
+    """Entries in `folder`, named `{kind}-{entry id}.json`. The kinds are `end` (a settlement) and `usage` (a row)."""
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._told: set[str] = set()
+        self._logged: set[str] = set()
 
     def check_folder(self) -> None:
-        """Raises `JournalUnusable`: a folder that cannot be written would be found out when money hangs on it."""
+        """Create the folder if it is missing. Raises `JournalUnusable` if it cannot be written."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.folder):
@@ -49,43 +51,43 @@ class Journal:
             ) from None
 
     def add(self, kind: str, entry_id: str, fields: dict[str, Any], *, request_id: str) -> None:
-        """On the disk when this returns: written aside, synced, and put in place whole. Raises `OSError`.
+        """Write an entry. It is complete and synced to disk when this returns. Raises `OSError`.
 
-        `request_id` is for the log alone.
+        `kind` selects the function that replays it. `fields` must be JSON values. `request_id` is only logged.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"{kind}-{entry_id}.json"
-        aside = path.with_suffix(".new")
+        temporary = path.with_suffix(".new")
         try:
-            with aside.open("w") as file:
+            with temporary.open("w") as file:
                 json.dump(fields, file)
                 file.flush()
                 os.fsync(file.fileno())
-            aside.rename(path)
+            temporary.rename(path)
         except OSError:
-            aside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
         _sync_folder(self.folder)
         log.warning("Journaled %s for request %s: database unavailable", path.name, request_id)
 
     def replay(self, apply: Mapping[str, Callable[[dict[str, Any]], object]]) -> ReplayResult:
-        """Gives each piece to the function for its kind, and forgets it once that has returned.
+        """Pass the fields of each entry to the function for its kind, and delete the entry when that returns.
 
-        Raises `DatabaseUnavailable` where the database is still gone. A piece that cannot land stays, no other waits
-        for it, and it is told of once.
+        Raises `DatabaseUnavailable` if the function does. An entry that fails otherwise is kept, is logged once by each
+        process, and does not delay others.
         """
         applied = failed = 0
         for path in self._entries():
             try:
                 apply[path.name.partition("-")[0]](json.loads(path.read_text()))
-            except FileNotFoundError:  # another process was faster
+            except FileNotFoundError:  # another process has replayed it
                 continue
             except DatabaseUnavailable:
                 raise
             except Exception:
                 failed += 1
-                if path.name not in self._told:
-                    self._told.add(path.name)
+                if path.name not in self._logged:
+                    self._logged.add(path.name)
                     log.exception("Journal entry %s cannot be replayed; kept", path.name)
                 continue
             path.unlink(missing_ok=True)
@@ -95,7 +97,7 @@ class Journal:
         return ReplayResult(applied, failed)
 
     def waiting(self) -> int:
-        """How many pieces there are."""
+        """How many entries there are."""
         return len(self._entries())
 
     def _entries(self) -> list[Path]:
@@ -103,7 +105,7 @@ class Journal:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Without it, a machine that loses its power may forget the file's name."""
+    """Makes the file's name survive a power loss."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Ledger statements that SQLite and PostgreSQL share: credits, late settlements, and the parts of both."""
+"""Ledger statements that SQLite and PostgreSQL share: credits, late settlements, and parts of the others."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from app.storage.tables import KEYS, LEDGER, RESERVATIONS
 
 log = logging.getLogger(__name__)
 
-MAX_BALANCE = 10**18  # beyond it SQLite calculates in floats, and PostgreSQL reports an error
+MAX_BALANCE = 10**18  # above 64 bits SQLite calculates in floats and PostgreSQL raises an error
 
-# Built once: building a statement takes longer than running it.
+# Built once, because building a statement takes longer than running it.
 _BALANCE = select(KEYS.c.balance).where(KEYS.c.id == bindparam("key"))
 TAKE_FROM_BALANCE = (
     update(KEYS)
@@ -43,12 +43,15 @@ _WRITE = insert(LEDGER)
 
 
 def charge_late(database: Database, settlement: Settlement) -> Closed | None:
-    """What was swept before it could be settled is charged after all, once. None where there was no such."""
+    """Charge a reservation that was swept before it was settled; None if there is none in the state unknown.
+
+    Charges nothing, and logs an error, if the balance no longer covers it.
+    """
     with database.connection() as connection:
         reservation = close_row(connection, settlement, before="unknown")
         if reservation is None:
             return None
-        # What was reserved has been given back, and may be spent.
+        # The sweep has returned the reserved amount to the balance, and it may have been spent.
         charged = settlement.charge(reservation.pictures, reservation.price)
         cost = charged if reservation.limited else 0
         taken = connection.execute(TAKE_FROM_BALANCE, {"key": reservation.key_id, "cost": cost}).one_or_none()
@@ -60,23 +63,24 @@ def charge_late(database: Database, settlement: Settlement) -> Closed | None:
 
 
 def credit(connection: Connection | Session, key_id: int, amount: int, *, note: str = "") -> int:
-    """A credit inside somebody's transaction. See `app.storage.ledger.Ledger.credit`."""
-    fault = ValueError(f"No balance may be above {MAX_BALANCE} micro-units.")
+    """`app.storage.ledger.Ledger.credit` inside a transaction of the caller."""
+    too_large = ValueError(f"No balance may be above {MAX_BALANCE} micro-units.")
     if abs(amount) > MAX_BALANCE:
-        raise fault
+        raise too_large
     write_entry(connection, "credit", key_id, amount, note=note)
     credited = connection.execute(_CREDIT, {"key": key_id, "amount": amount}).one_or_none()
     if credited is None:
-        raise fault
+        raise too_large
     return int(credited.balance)
 
 
 def balance_of(connection: Connection, key_id: int) -> int | None:
+    """The balance of a key in micro-units, None without a limit."""
     return connection.scalar(_BALANCE, {"key": key_id})
 
 
 def close_row(connection: Connection, settlement: Settlement, *, before: str) -> Row[Any] | None:
-    """The reservation, for the one who ends it; None for all others."""
+    """Change the state from `before` to the settlement's outcome; returns the row, None if its state is another one."""
     states = {"before": before, "after": settlement.outcome}
     return connection.execute(_CLOSE, {"reservation": settlement.reservation_id, **states}).one_or_none()
 
@@ -97,6 +101,6 @@ def write_closing_entry(
 
 
 def write_entry(connection: Connection | Session, kind: str, key_id: int, amount: int, **more: Any) -> None:
-    """`more` are other columns of `LedgerEntry`."""
+    """Write a `LedgerEntry`; `more` are its other columns."""
     columns = {"charged": 0, "request_id": "", "note": "", "reservation_id": None, "trace_id": None, **more}
     connection.execute(_WRITE, {"kind": kind, "key_id": key_id, "amount": amount, **columns})

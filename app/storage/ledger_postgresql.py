@@ -1,6 +1,6 @@
-"""Owns the moves as one statement each, for PostgreSQL: one way to the server, and the key's row locked for no longer.
+"""Ledger statements for PostgreSQL: one round trip each, which is also how long the row of the key is locked.
 
-What is between two parts of a statement is a value that the first one gives, so that they run in their order.
+Each part of a statement reads from the part before it, which makes PostgreSQL run them in this order.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _RESERVE = text("""
         UPDATE api_keys SET balance = balance - :cost
         WHERE id = :key_id AND (balance IS NULL OR balance >= :cost)
         RETURNING balance, balance IS NOT NULL AS limited
-    ), held AS (
+    ), reserved AS (
         INSERT INTO reservations (id, key_id, request_id, owner, price, pictures, limited, state, created_at)
-        SELECT :reservation_id, :key_id, :request_id, :owner, :price, :pictures, limited, 'open', :now FROM taken
+        SELECT :reservation_id, :key_id, :request_id, :owner, :price, :images, limited, 'open', :now FROM taken
     ), written AS (
         INSERT INTO ledger (kind, key_id, amount, charged, request_id, note, reservation_id, created_at)
         SELECT 'reserve', :key_id, CASE WHEN limited THEN -:cost ELSE 0 END, 0, :request_id, '', :reservation_id, :now
@@ -31,23 +31,23 @@ _RESERVE = text("""
     SELECT balance FROM taken
 """)
 
-_END = text("""
-    WITH ended AS (
+_CLOSE = text("""
+    WITH closed AS (
         UPDATE reservations SET state = :outcome
         WHERE id = :reservation_id AND state = 'open'
         RETURNING id, key_id, request_id, state, limited, price * pictures AS cost,
             price * CASE WHEN :outcome = 'settle' THEN LEAST(:delivered, pictures) ELSE 0 END AS charged
-    ), counted AS (
+    ), amounts AS (
         SELECT id, key_id, request_id, state, charged, CASE WHEN limited THEN cost - charged ELSE 0 END AS returned
-        FROM ended
+        FROM closed
     ), written AS (
         INSERT INTO ledger (kind, key_id, amount, charged, request_id, note, reservation_id, trace_id, created_at)
-        SELECT state, key_id, returned, charged, request_id, '', id, :trace_id, :now FROM counted
-    ), given_back AS (
-        UPDATE api_keys SET balance = balance + returned FROM counted WHERE api_keys.id = key_id
+        SELECT state, key_id, returned, charged, request_id, '', id, :trace_id, :now FROM amounts
+    ), returned_to_key AS (
+        UPDATE api_keys SET balance = balance + returned FROM amounts WHERE api_keys.id = key_id
         RETURNING balance
     )
-    SELECT charged, balance FROM counted, given_back
+    SELECT charged, balance FROM amounts, returned_to_key
 """)
 
 
@@ -55,7 +55,7 @@ def reserve(database: Database, reservation: Reservation) -> int | None:
     """See `app.storage.reservations.LedgerStatements`."""
     taken = database.run(_RESERVE, asdict(reservation) | {"cost": reservation.cost, "now": now()})
     if taken is None:
-        with database.connection(reads=True) as connection:
+        with database.connection(read_only=True) as connection:
             raise InsufficientBalance(balance_of(connection, reservation.key_id) or 0, reservation.cost)
     balance: int | None = taken.balance
     return balance
@@ -63,5 +63,5 @@ def reserve(database: Database, reservation: Reservation) -> int | None:
 
 def close_reservation(database: Database, settlement: Settlement) -> Closed | None:
     """See `app.storage.reservations.LedgerStatements`."""
-    ended = database.run(_END, asdict(settlement) | {"now": now()})
-    return None if ended is None else Closed(ended.charged, ended.balance)
+    closed = database.run(_CLOSE, asdict(settlement) | {"now": now()})
+    return None if closed is None else Closed(closed.charged, closed.balance)

@@ -1,4 +1,4 @@
-"""Ledger statements for SQLite: each a transaction of several statements, as SQLite changes one table a statement."""
+"""Ledger statements for SQLite: transactions of several statements, because one statement changes one table only."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def reserve(database: Database, reservation: Reservation) -> int | None:
                 "request_id": reservation.request_id,
                 "owner": reservation.owner,
                 "price": reservation.price,
-                "pictures": reservation.pictures,
+                "pictures": reservation.images,
                 "limited": limited,
             },
         )
@@ -60,5 +60,5 @@ def close_reservation(database: Database, settlement: Settlement) -> Closed | No
         charged = settlement.charge(reservation.pictures, reservation.price)
         returned = reservation.pictures * reservation.price - charged if reservation.limited else 0
         write_closing_entry(connection, reservation, settlement, returned, charged)
-        # Last, as all calls of a key wait here for each other.
+        # Last, because concurrent calls of a key wait for each other at its row.
         return Closed(charged, connection.scalar(_RETURN_TO_BALANCE, {"key": reservation.key_id, "returned": returned}))

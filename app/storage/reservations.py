@@ -1,4 +1,4 @@
-"""Owns what moves money: a hold before the call, and a settlement that ends it. Money is in integer micro-units."""
+"""Reservation and settlement data types. Money is in micro-units."""
 
 from __future__ import annotations
 
@@ -12,25 +12,29 @@ Outcome = Literal["settle", "release", "unknown"]
 
 @dataclass(frozen=True)
 class Reservation:
-    """What one call may cost: `pictures` times `price`. `reservation_id` is a new one, `owner` the process it is of."""
+    """The highest cost of one call: `images` images at `price` each.
+
+    `reservation_id` is new and unique. `owner` is the `process_id` of the process that makes the call.
+    """
 
     reservation_id: str
     key_id: int
     request_id: str
     owner: str
-    pictures: int
+    images: int
     price: int
 
     @property
     def cost(self) -> int:
-        return self.pictures * self.price
+        return self.images * self.price
 
 
 @dataclass(frozen=True)
 class Settlement:
-    """How a reservation ends: `settle` on `delivered` pictures, `release`, or `unknown` (MiniMax may have drawn).
+    """How a reservation is closed.
 
-    The last two charge nothing.
+    `settle` charges the `delivered` images. `release` charges nothing. `unknown` charges nothing either, but MiniMax
+    may have drawn the images. The fields are those of the journal entries of kind `end`.
     """
 
     reservation_id: str
@@ -38,25 +42,28 @@ class Settlement:
     delivered: int = 0
     trace_id: str | None = None
 
-    def charge(self, pictures: int, price: int) -> int:
-        """Of a hold for `pictures`: more of them than were asked for are not what was agreed."""
-        return min(self.delivered, pictures) * price if self.outcome == "settle" else 0
+    def charge(self, images: int, price: int) -> int:
+        """The charge, for a reservation of `images` images: no more than those are charged."""
+        return min(self.delivered, images) * price if self.outcome == "settle" else 0
 
 
 class Closed(NamedTuple):
-    """`balance` is None without a limit."""
+    """A closed reservation: what was charged, and the key's balance after it, None without a limit."""
 
     charged: int
     balance: int | None
 
 
 class LedgerStatements(Protocol):
-    """Each is one transaction that changes the balance and writes the ledger's line for it."""
+    """What each database does in its own way. Each is one transaction that changes balance and ledger together."""
 
-    def reserve(self, database: Database, hold: Reservation) -> int | None:
-        """The balance left, None without a limit. Raises `InsufficientBalance`: no number of calls can overdraw."""
+    def reserve(self, database: Database, reservation: Reservation) -> int | None:
+        """Take the cost from the balance, which concurrent calls cannot overdraw.
+
+        Returns the remaining balance, None without a limit. Raises `InsufficientBalance`.
+        """
         ...
 
     def close_reservation(self, database: Database, settlement: Settlement) -> Closed | None:
-        """None where the reservation is not open: of all who would end it, one does."""
+        """Close an open reservation; None if it is not open. Of concurrent calls, one closes it."""
         ...

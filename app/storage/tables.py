@@ -1,7 +1,8 @@
-"""Owns the tables: keys, what they are charged, and what they did. Money is in integer micro-units everywhere."""
+"""Tables: API keys, reservations, the ledger and usage. All money is in integer micro-units."""
 
 from __future__ import annotations
 
+from dataclasses import fields
 from datetime import UTC, date, datetime, time
 from typing import Any, cast
 
@@ -22,12 +23,15 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator
 
-# SQLite counts up by itself only in a column of its own INTEGER.
+from app.accounts.key_limits import KeyLimits
+from app.model_catalog import ResponseFormat
+
+# SQLite generates ids only in a column of type INTEGER.
 BigId = BigInteger().with_variant(Integer, "sqlite")
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A point in time in UTC. SQLite forgets the zone, and PostgreSQL answers in its own."""
+    """A `datetime` in UTC, on both sides: SQLite drops the time zone, and PostgreSQL returns its session's."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -46,7 +50,7 @@ def now() -> datetime:
 
 
 class utc_day(FunctionElement[str]):  # noqa: N801 (a function, in SQL)
-    """The day of a `UtcDateTime` in UTC."""
+    """SQL function: the day of a `UtcDateTime` column in UTC, as text `YYYY-MM-DD` or a date."""
 
     inherit_cache = True
 
@@ -58,12 +62,12 @@ def _sqlite_day(element: utc_day, compiler: Any, **options: Any) -> str:
 
 @compiles(utc_day, "postgresql")
 def _postgresql_day(element: utc_day, compiler: Any, **options: Any) -> str:
-    # date() alone would be the day where the server thinks it is.
+    # date() alone would give the day in the time zone of the session.
     return f"date(timezone('UTC', {compiler.process(element.clauses, **options)}))"
 
 
 def between_days(column: Any, first: date, last: date) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-    """From the beginning of `first` to the end of `last`, in UTC."""
+    """Conditions for a `UtcDateTime` column: from the start of `first` to the end of `last`, in UTC."""
     begin = datetime.combine(first, time.min, UTC)
     return column >= begin, column <= datetime.combine(last, time.max, UTC)
 
@@ -73,7 +77,12 @@ class Base(DeclarativeBase):
 
 
 class ApiKey(Base):
-    """A caller. `balance` is None for one without a limit; what is reserved is no longer in it."""
+    """An API key of a caller.
+
+    `models` are the ids that it may use, with commas between them; empty means all. The limits are those of
+    `app.accounts.key_limits.KeyLimits`. `response_format` is the default for requests that send none. `balance` is in
+    micro-units, without what is reserved; None means no limit.
+    """
 
     __tablename__ = "api_keys"
     __table_args__ = (CheckConstraint("balance IS NULL OR balance >= 0", name="balance_not_negative"),)
@@ -82,20 +91,27 @@ class ApiKey(Base):
     name: Mapped[str] = mapped_column(String(200), unique=True)
     prefix: Mapped[str] = mapped_column(String(20), index=True)
     digest: Mapped[str] = mapped_column(String(64), unique=True)
-    models: Mapped[str] = mapped_column(String(500), default="")  # ids with commas between them; empty means all
+    models: Mapped[str] = mapped_column(String(500), default="")
     requests_per_minute: Mapped[int | None]
     images_per_minute: Mapped[int | None]
     max_calls: Mapped[int | None]
+    response_format: Mapped[ResponseFormat | None] = mapped_column(String(10))
     balance: Mapped[int | None] = mapped_column(BigInteger)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
     expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
+    @property
+    def limits(self) -> KeyLimits:
+        return KeyLimits(**{field.name: getattr(self, field.name) for field in fields(KeyLimits)})
+
 
 class ReservationRecord(Base):
-    """What one call may cost, from before MiniMax is called until its outcome is known.
+    """The highest cost of one call. Inserted before MiniMax is called.
 
-    `state` is open, and then how it ended: settle, release or unknown. `limited` is whether the key had a balance.
+    `state` is `open`, then the outcome that closed it: `settle`, `release` or `unknown`. `price` is in micro-units an
+    image, for `pictures` images. `owner` is the id of the process that makes the call. `limited` is whether the key had
+    a balance, from which the cost was taken.
     """
 
     __tablename__ = "reservations"
@@ -114,24 +130,33 @@ class ReservationRecord(Base):
 
 
 class LedgerEntry(Base):
-    """One line of the ledger, never changed. A key's balance is the sum of its `amount`s."""
+    """One entry of the ledger. Entries are never changed, and the balance of a key is the sum of their `amount`.
+
+    `kind` is `credit`, `reserve`, `settle`, `release` or `unknown`. `amount` is the change of the balance in
+    micro-units, 0 for a key without one. `charged` is what the call cost in micro-units, also for such a key.
+    `note` is the operator's, of a credit.
+    """
 
     __tablename__ = "ledger"
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     key_id: Mapped[int] = mapped_column(ForeignKey("api_keys.id"), index=True)
-    kind: Mapped[str] = mapped_column(String(10))  # credit, reserve, settle, release, unknown
+    kind: Mapped[str] = mapped_column(String(10))
     amount: Mapped[int] = mapped_column(BigInteger)
     charged: Mapped[int] = mapped_column(BigInteger, default=0)
     request_id: Mapped[str] = mapped_column(String(128), default="")
-    note: Mapped[str] = mapped_column(String(128), default="", server_default="")  # the operator's, of a credit
+    note: Mapped[str] = mapped_column(String(128), default="", server_default="")
     reservation_id: Mapped[str | None] = mapped_column(ForeignKey("reservations.id"))
     trace_id: Mapped[str | None] = mapped_column(String(128))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
 
 
 class UsageRecord(Base):
-    """One request. No prompt, picture or URL."""
+    """One image request. It holds no prompt, image or URL.
+
+    `asked` and `delivered` count images. `charged` is in micro-units. `status` is the HTTP status, `code` that of the
+    error. `milliseconds` is the duration of the request.
+    """
 
     __tablename__ = "usage"
 
@@ -152,7 +177,7 @@ class UsageRecord(Base):
     __table_args__ = (Index("ix_usage_key_time", "key_id", "created_at"),)
 
 
-# For what every call waits for: statements on tables cost half of those on classes.
+# For statements that every call waits for: on tables they cost half of what they cost on classes.
 KEYS = cast(Table, ApiKey.__table__)
 RESERVATIONS = cast(Table, ReservationRecord.__table__)
 LEDGER = cast(Table, LedgerEntry.__table__)

@@ -1,4 +1,4 @@
-"""Owns usage: one row a request, and its totals by day and model."""
+"""Usage: one row per request, and totals by day and model."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from app.storage.database import Database
 from app.storage.tables import USAGE, UsageRecord, between_days, now, utc_day
 
 DELETE_BATCH_SIZE = 10_000
-# Adding up a year takes a while: however many callers ask for it, most of the pool is left to those who pay.
+# Totals of a year take a while. However many callers query them, most of the connection pool is left for billing.
 MAX_CONCURRENT_QUERIES = 2
 
 _ADD: dict[str, Executable] = {
     "sqlite": sqlite.insert(USAGE).on_conflict_do_nothing().returning(USAGE.c.id),
-    # A server that crashes may lose the last half second of usage, never of the ledger: to wait for its disk here
-    # would be a third of what all of an account's bookkeeping costs a call.
+    # A crash of the server may lose the last half second of usage, though never of the ledger. Waiting for its disk
+    # would add half as much again to what billing costs a call.
     "postgresql": postgresql.insert(USAGE)
     .on_conflict_do_nothing()
     .returning(func.set_config("synchronous_commit", "off", True)),
@@ -31,7 +31,7 @@ _ADD: dict[str, Executable] = {
 
 @dataclass(frozen=True)
 class Total:
-    """`day` is in UTC; `charged` in micro-units."""
+    """Totals of one day (UTC) and model. `asked` and `delivered` count images, `charged` is in micro-units."""
 
     day: str
     model: str | None
@@ -44,15 +44,16 @@ class Total:
 class UsageStore:
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._readers = threading.BoundedSemaphore(MAX_CONCURRENT_QUERIES)
+        self._queries = threading.BoundedSemaphore(MAX_CONCURRENT_QUERIES)
         self._add = _ADD[database.engine.dialect.name]
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """`row` has a column's value by its name; with the same `id` a second time, nothing happens."""
+        """Add a row, given by the names of its columns, `created_at` in ISO 8601. An `id` that exists is ignored."""
         self._database.run(self._add, dict(row) | {"created_at": datetime.fromisoformat(row["created_at"])})
 
     def rows(self, key_id: int, first: date, last: date) -> Sequence[UsageRecord]:
-        with self._database.transaction(reads=True) as session:
+        """The rows of a key from `first` to `last` inclusive (UTC), oldest first."""
+        with self._database.transaction(read_only=True) as session:
             return session.scalars(
                 select(UsageRecord)
                 .where(UsageRecord.key_id == key_id, *between_days(UsageRecord.created_at, first, last))
@@ -60,13 +61,16 @@ class UsageStore:
             ).all()
 
     def totals(self, key_id: int, first: date, last: date) -> list[Total]:
-        """By day and model, from `first` to `last` inclusive. Raises `UsageQueryLimit`."""
-        if not self._readers.acquire(blocking=False):  # whoever waited would hold a thread
+        """Totals of a key by day and model, from `first` to `last` inclusive (UTC).
+
+        Raises `UsageQueryLimit` if `MAX_CONCURRENT_QUERIES` are running in this process.
+        """
+        if not self._queries.acquire(blocking=False):  # waiting would hold a thread
             raise UsageQueryLimit
         try:
             return self._totals(key_id, first, last)
         finally:
-            self._readers.release()
+            self._queries.release()
 
     def _totals(self, key_id: int, first: date, last: date) -> list[Total]:
         day = utc_day(UsageRecord.created_at)
@@ -76,7 +80,7 @@ class UsageStore:
             func.sum(UsageRecord.delivered),
             func.sum(UsageRecord.charged),
         )
-        with self._database.transaction(reads=True) as session:
+        with self._database.transaction(read_only=True) as session:
             rows = session.execute(
                 select(day, UsageRecord.model, *columns)
                 .where(UsageRecord.key_id == key_id, *between_days(UsageRecord.created_at, first, last))
@@ -86,12 +90,12 @@ class UsageStore:
         return [Total(str(row[0]), row[1], *(int(value) for value in row[2:])) for row in rows]
 
     def remove_older_than(self, days: int) -> int:
-        """Remove up to `DELETE_BATCH_SIZE` rows, so that no lock is held for long; returns how many were removed."""
-        old = (
+        """Delete up to `DELETE_BATCH_SIZE` rows, so that no lock is held for long; returns how many were deleted."""
+        expired = (
             select(USAGE.c.id)
             .where(USAGE.c.created_at < now() - timedelta(days=days))
             .limit(DELETE_BATCH_SIZE)
-            .with_for_update(skip_locked=True)  # every worker does it: none waits for another's
+            .with_for_update(skip_locked=True)  # workers delete at the same time
         )
         with self._database.connection() as connection:
-            return connection.execute(delete(USAGE).where(USAGE.c.id.in_(old))).rowcount
+            return connection.execute(delete(USAGE).where(USAGE.c.id.in_(expired))).rowcount

@@ -1,4 +1,4 @@
-"""`GET /v1/usage`, and the row that each image request leaves for it, on both databases."""
+"""`GET /v1/usage`, and the usage row of each image request, on both databases."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def keys(database: Database) -> ApiKeyStore:
 
 @pytest.fixture
 def gateway(make_client: MakeClient, test_db: ScratchDatabase, tmp_path: Path) -> Iterator[FlaskClient]:
-    """In front of this database; a picture costs 100."""
+    """A gateway on this database; an image costs 100."""
     client = make_client(
         api_keys=(), database_url=test_db.url, prices={MODEL: 100}, journal_folder=str(tmp_path / "journal")
     )
@@ -42,7 +42,7 @@ def gateway(make_client: MakeClient, test_db: ScratchDatabase, tmp_path: Path) -
 
 @pytest.fixture
 def ask(gateway: FlaskClient) -> Ask:
-    """`GET /v1/usage` with a key's secret."""
+    """`GET /v1/usage` with the secret of a key."""
 
     def ask(secret: str, **days: str) -> TestResponse:
         return gateway.get("/v1/usage", query_string=days, headers={"Authorization": f"Bearer {secret}"})
@@ -75,7 +75,7 @@ def total(day: str, model: str | None, *numbers: int) -> dict[str, Any]:
     return {"day": day, "model": model} | dict(zip(("requests", "asked", "delivered", "charged"), numbers, strict=True))
 
 
-def test_a_key_that_has_done_nothing_is_shown_its_balance_and_limits(keys: ApiKeyStore, ask: Ask) -> None:
+def test_unused_key_has_no_totals_but_balance_and_limits(keys: ApiKeyStore, ask: Ask) -> None:
     secret = keys.create("harbour", balance=300, images_per_minute=10)
     today = datetime.now(UTC).date()
     shown = ask(secret)
@@ -90,23 +90,23 @@ def test_a_key_that_has_done_nothing_is_shown_its_balance_and_limits(keys: ApiKe
     }
 
 
-def test_what_is_not_limited_is_null(keys: ApiKeyStore, ask: Ask) -> None:
+def test_missing_limits_are_null(keys: ApiKeyStore, ask: Ask) -> None:
     shown = ask(keys.create("harbour")).json
     assert shown is not None
     assert (shown["balance"], set(shown["limits"].values())) == (None, {None})
 
 
-def test_a_caller_sees_only_its_own(keys: ApiKeyStore, database: Database, ask: Ask) -> None:
+def test_caller_sees_only_its_own_usage(keys: ApiKeyStore, database: Database, ask: Ask) -> None:
     mine, other = keys.create("harbour", balance=1), keys.create("pass", balance=2)
     add_row(database, "pass", datetime.now(UTC))
     for secret, balance, rows in ((mine, 1, 0), (other, 2, 1)):
         shown = ask(secret).json
         assert shown is not None
         assert (shown["balance"], len(shown["data"])) == (balance, rows)
-    refused = ask(mine, key="pass")
-    assert refused.status_code == 400
-    assert refused.json is not None
-    assert refused.json["error"]["param"] == "key"
+    rejected = ask(mine, key="pass")
+    assert rejected.status_code == 400
+    assert rejected.json is not None
+    assert rejected.json["error"]["param"] == "key"
 
 
 def test_totals_are_by_day_in_utc_and_by_model(keys: ApiKeyStore, database: Database, ask: Ask) -> None:
@@ -133,7 +133,7 @@ def test_totals_are_by_day_in_utc_and_by_model(keys: ApiKeyStore, database: Data
     assert later["data"] == [total("2026-02-02", MODEL, 1, 1, 1, 100)]
 
 
-def test_a_model_that_was_never_read_is_null(keys: ApiKeyStore, gateway: FlaskClient, ask: Ask) -> None:
+def test_model_of_an_invalid_request_is_null(keys: ApiKeyStore, gateway: FlaskClient, ask: Ask) -> None:
     secret = keys.create("harbour")
     assert draw(gateway, secret, n="many").status_code == 400
     shown = ask(secret).json
@@ -158,11 +158,11 @@ def test_a_model_that_was_never_read_is_null(keys: ApiKeyStore, gateway: FlaskCl
     ],
 )
 @pytest.mark.parametrize("test_db", ["sqlite"], indirect=True)
-def test_a_bad_range_is_refused_with_its_field(keys: ApiKeyStore, ask: Ask, days: dict[str, str], field: str) -> None:
-    refused = ask(keys.create("harbour"), **days)
-    assert refused.status_code == 400
-    assert refused.json is not None
-    assert (refused.json["error"]["param"], refused.json["error"]["code"]) == (field, "invalid_value")
+def test_invalid_period_names_its_parameter(keys: ApiKeyStore, ask: Ask, days: dict[str, str], field: str) -> None:
+    rejected = ask(keys.create("harbour"), **days)
+    assert rejected.status_code == 400
+    assert rejected.json is not None
+    assert (rejected.json["error"]["param"], rejected.json["error"]["code"]) == (field, "invalid_value")
 
 
 @pytest.mark.parametrize(
@@ -174,10 +174,12 @@ def test_a_bad_range_is_refused_with_its_field(keys: ApiKeyStore, ask: Ask, days
     ],
 )
 @pytest.mark.parametrize("test_db", ["sqlite"], indirect=True)
-def test_a_range_that_is_none_is_told_why(gateway: FlaskClient, keys: ApiKeyStore, query: str, words: str) -> None:
-    refused = gateway.get(f"/v1/usage?{query}", headers={"Authorization": f"Bearer {keys.create('harbour')}"})
-    assert refused.status_code == 400
-    assert words in refused.text
+def test_message_says_what_is_wrong_with_the_period(
+    gateway: FlaskClient, keys: ApiKeyStore, query: str, words: str
+) -> None:
+    rejected = gateway.get(f"/v1/usage?{query}", headers={"Authorization": f"Bearer {keys.create('harbour')}"})
+    assert rejected.status_code == 400
+    assert words in rejected.text
 
 
 @pytest.mark.parametrize(
@@ -189,7 +191,7 @@ def test_a_range_that_is_none_is_told_why(gateway: FlaskClient, keys: ApiKeyStor
         ({"start": "", "end": "2026-01-30"}, "2026-01-01", "2026-01-30"),
     ],
 )
-def test_a_range_may_be_a_year_and_lie_anywhere(
+def test_period_may_be_a_year_at_any_time(
     keys: ApiKeyStore, ask: Ask, days: dict[str, str], start: str, end: str
 ) -> None:
     shown = ask(keys.create("harbour"), **days).json
@@ -197,7 +199,7 @@ def test_a_range_may_be_a_year_and_lie_anywhere(
     assert (shown["start"], shown["end"]) == (start, end)
 
 
-def test_nobody_without_a_key_that_works_sees_anything(keys: ApiKeyStore, ask: Ask) -> None:
+def test_usage_needs_a_valid_key(keys: ApiKeyStore, ask: Ask) -> None:
     revoked = keys.create("revoked")
     keys.revoke("revoked")
     expired = keys.create("expired", expires_at=datetime.now(UTC))
@@ -206,19 +208,19 @@ def test_nobody_without_a_key_that_works_sees_anything(keys: ApiKeyStore, ask: A
 
 
 @pytest.mark.parametrize("test_db", ["sqlite"], indirect=True)
-def test_it_is_only_read(gateway: FlaskClient, keys: ApiKeyStore) -> None:
+def test_usage_is_read_only(gateway: FlaskClient, keys: ApiKeyStore) -> None:
     headers = {"Authorization": f"Bearer {keys.create('harbour')}"}
     assert gateway.post("/v1/usage", headers=headers).status_code == 405
     assert "GET /v1/usage" in gateway.get("/v1/nothing", headers=headers).text
 
 
-def test_without_a_database_there_is_no_usage(client: FlaskClient) -> None:
-    refused = client.get("/v1/usage")
-    assert refused.status_code == 404
-    assert "/v1/usage" not in refused.text
+def test_no_usage_endpoint_without_a_database(client: FlaskClient) -> None:
+    rejected = client.get("/v1/usage")
+    assert rejected.status_code == 404
+    assert "/v1/usage" not in rejected.text
 
 
-def test_every_image_request_leaves_a_row_whatever_became_of_it(
+def test_every_image_request_is_recorded_whatever_its_outcome(
     keys: ApiKeyStore, database: Database, gateway: FlaskClient, upstream: ScriptedServer, ask: Ask
 ) -> None:
     secret = keys.create("harbour", balance=300)

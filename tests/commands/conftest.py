@@ -1,4 +1,4 @@
-"""The commands in this process, on both databases."""
+"""Runs commands in this process, on both databases."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def operator(test_db: ScratchDatabase, tmp_path: Path) -> Operator:
 
 
 def printed(result: Result) -> str:
-    """What a command that succeeds prints, and nothing beside it."""
+    """Stdout of a command that must succeed and print nothing on stderr."""
     assert (result.exit_code, result.stderr) == (0, ""), result.output
     return result.stdout
 
@@ -43,8 +43,8 @@ def document(result: Result) -> Any:
     return json.loads(printed(result))
 
 
-def refusal(result: Result) -> str:
-    """The one line of a command that fails."""
+def failure(result: Result) -> str:
+    """The one-line message of a command that must fail."""
     assert (result.exit_code, result.stdout) == (1, ""), result.output
     assert result.stderr.startswith("Error: ")
     assert result.stderr.count("\n") == 1
@@ -52,6 +52,6 @@ def refusal(result: Result) -> str:
 
 
 def misuse(result: Result) -> str:
-    """The last line of a command that was typed wrongly: what is wrong with which option."""
+    """The message of a command that must fail with a usage error."""
     assert (result.exit_code, result.stdout) == (2, ""), result.output
     return result.stderr.splitlines()[-1].removeprefix("Error: ")

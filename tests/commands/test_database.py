@@ -1,4 +1,4 @@
-"""`db …`, and what every command says where there is no database that it could use."""
+"""`db …`, and the errors of every command without a usable database."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from app.storage.api_keys import ApiKeyStore
 from app.storage.database import CommitOutcomeUnknown, Database
 from app.storage.ledger import Ledger
-from tests.commands.conftest import Operator, operator_of, printed, refusal
+from tests.commands.conftest import Operator, failure, operator_of, printed
 from tests.support.databases import ScratchDatabase, ScratchSqlite
 
 COMMANDS = [
@@ -30,7 +30,7 @@ COMMANDS = [
 every_command = pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
 
 
-def test_an_upgrade_brings_the_schema_and_a_second_one_leaves_it(empty_db: ScratchDatabase, tmp_path: Path) -> None:
+def test_upgrade_creates_the_schema_and_may_be_repeated(empty_db: ScratchDatabase, tmp_path: Path) -> None:
     operator = operator_of(empty_db.url, tmp_path)
     for _ in range(2):
         assert printed(operator("db", "upgrade")) == "The database's schema is up to date.\n"
@@ -42,29 +42,29 @@ def test_an_upgrade_brings_the_schema_and_a_second_one_leaves_it(empty_db: Scrat
 
 
 @every_command
-def test_a_missing_schema_is_one_line_that_says_how_to_mend_it(
+def test_missing_schema_is_one_line_that_names_the_remedy(
     empty_db: ScratchDatabase, tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
-    said = refusal(operator_of(empty_db.url, tmp_path)(*arguments))
+    said = failure(operator_of(empty_db.url, tmp_path)(*arguments))
     assert said == "The database's schema is missing. Run: flask --app wsgi db upgrade"
 
 
 @every_command
-def test_a_file_that_is_not_there_is_not_made(tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    """Typed in another folder, a relative path is another file."""
+def test_missing_sqlite_file_is_not_created(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    """In another folder, a relative path is another file."""
     file = tmp_path / "amux.db"
-    said = refusal(operator_of(f"sqlite:///{file}", tmp_path)(*arguments))
+    said = failure(operator_of(f"sqlite:///{file}", tmp_path)(*arguments))
     assert said == f"There is no database {file}. Run: flask --app wsgi db upgrade"
     assert not file.exists()
 
 
 @every_command
-def test_without_a_database_url_it_is_said_that_one_is_needed(tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    said = refusal(operator_of(None, tmp_path)(*arguments))
+def test_command_without_a_database_url_is_an_error(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    said = failure(operator_of(None, tmp_path)(*arguments))
     assert said == "DATABASE_URL must be set: keys, the ledger and usage are in there."
 
 
-def test_an_upgrade_without_a_database_url_succeeds(tmp_path: Path) -> None:
+def test_upgrade_without_a_database_url_succeeds(tmp_path: Path) -> None:
     said = printed(operator_of(None, tmp_path)("db", "upgrade"))
     assert said == "DATABASE_URL is not set: there is no database to upgrade.\n"
 
@@ -78,22 +78,22 @@ def test_an_upgrade_without_a_database_url_succeeds(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("arguments", [("db", "upgrade"), ("keys", "list")], ids=" ".join)
-def test_no_database_there_is_one_line_without_the_password(
+def test_unreachable_database_is_one_line_without_the_password(
     tmp_path: Path, url: str, arguments: tuple[str, ...]
 ) -> None:
-    assert "secretly" not in refusal(operator_of(url, tmp_path)(*arguments))
+    assert "secretly" not in failure(operator_of(url, tmp_path)(*arguments))
 
 
 @pytest.mark.parametrize("test_db", ["sqlite"], indirect=True)
-def test_a_database_that_fails_in_the_middle_is_one_line(operator: Operator, test_db: ScratchSqlite) -> None:
-    """Somebody else holds the lock: reading goes on, writing does not."""
+def test_locked_database_is_one_line(operator: Operator, test_db: ScratchSqlite) -> None:
+    """Another process holds the lock: reading works, writing does not."""
     with test_db.outage():
-        said = refusal(operator("keys", "create", "--name", "harbour"))
-    assert said == "The database cannot be asked: database is locked"
+        said = failure(operator("keys", "create", "--name", "harbour"))
+    assert said == "The database is unavailable: database is locked"
 
 
-def test_a_commit_that_broke_may_have_been_done(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who credits again, because it looked as if nothing had been done, would credit twice."""
+def test_unknown_commit_outcome_is_reported_as_such(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An operator who took it for a failure would credit twice."""
     operator("keys", "create", "--name", "harbour", "--balance", "1")
     credit = Ledger.credit
 
@@ -102,6 +102,6 @@ def test_a_commit_that_broke_may_have_been_done(operator: Operator, monkeypatch:
         raise CommitOutcomeUnknown from OSError("server closed the connection")
 
     monkeypatch.setattr(Ledger, "credit", credit_and_break)
-    assert refusal(operator("keys", "credit", "harbour", "5")) == (
-        "It may have been done, or not: look before you do it again. server closed the connection"
+    assert failure(operator("keys", "credit", "harbour", "5")) == (
+        "Whether it was done is unknown: check before you run it again. server closed the connection"
     )

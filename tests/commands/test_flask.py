@@ -1,4 +1,4 @@
-"""`flask --app wsgi …` as it is typed: a process of its own, with the environment that it is given."""
+"""`flask --app wsgi …` in a process of its own, with its environment."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def url(migrated_sqlite: Path, tmp_path: Path) -> str:
     return f"sqlite:///{path}"
 
 
-def test_a_script_reads_json_and_nothing_else(url: str) -> None:
-    """No key of MiniMax's and no price is set, nor needed."""
+def test_json_output_is_all_of_stdout(url: str) -> None:
+    """It needs neither a MiniMax key nor prices."""
     made = flask("keys", "create", "--name", "harbour", "--json", DATABASE_URL=url, LOG_LEVEL="DEBUG")
     assert (made.returncode, made.stderr) == (0, "")
     assert json.loads(made.stdout)["name"] == "harbour"
@@ -47,24 +47,24 @@ def test_a_script_reads_json_and_nothing_else(url: str) -> None:
     assert (again.returncode, again.stdout, again.stderr) == (1, "", "Error: There is already a key harbour.\n")
 
 
-def test_what_goes_wrong_is_one_line_and_no_log(url: str, tmp_path: Path) -> None:
+def test_errors_are_one_line_and_not_logged(url: str, tmp_path: Path) -> None:
     (tmp_path / "end-broken.json").write_text("no JSON")
     swept = flask("ledger", "sweep", DATABASE_URL=url, AMUX_JOURNAL_FOLDER=str(tmp_path))
     assert (swept.returncode, swept.stderr) == (0, "")
-    assert "Left in it, as it cannot land: 1." in swept.stdout
+    assert "Kept, as they cannot be replayed: 1." in swept.stdout
     with ScratchSqlite(tmp_path / "amux.db").outage():
         locked = flask("keys", "create", "--name", "harbour", DATABASE_URL=url)
     assert (locked.returncode, locked.stdout) == (1, "")
-    assert locked.stderr == "Error: The database cannot be asked: database is locked\n"
+    assert locked.stderr == "Error: The database is unavailable: database is locked\n"
 
 
-def test_without_a_database_url_one_line_says_so() -> None:
+def test_missing_database_url_is_one_line() -> None:
     done = flask("keys", "list")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "Error: DATABASE_URL must be set: keys, the ledger and usage are in there.\n"
 
 
-def test_a_wrong_variable_is_named_without_its_value(url: str) -> None:
+def test_invalid_variable_is_named_without_its_value(url: str) -> None:
     done = flask("keys", "list", DATABASE_URL="mysql://amux:secretly@host/amux")
     assert (done.returncode, done.stdout) == (1, "")
     assert "DATABASE_URL: " in done.stderr
@@ -81,7 +81,7 @@ def test_every_command_is_in_the_help(url: str) -> None:
 
 @contextmanager
 def all_held(test_db: ScratchDatabase, count: int) -> Iterator[None]:
-    """Lets none of `count` commands go on before all have come so far as to ask which version there is."""
+    """Lets `count` commands go on once all have queried the version of the schema."""
     if isinstance(test_db, ScratchSqlite):  # nobody may ask there while another one writes
         yield
         return
@@ -94,7 +94,7 @@ def all_held(test_db: ScratchDatabase, count: int) -> Iterator[None]:
         wait_until(lambda: watcher.execute(held).fetchone() == (count,), "all of them")
 
 
-def test_two_upgrades_at_once_do_it_once(empty_db: ScratchDatabase) -> None:
+def test_concurrent_upgrades_upgrade_once(empty_db: ScratchDatabase) -> None:
     with ThreadPoolExecutor() as pool, all_held(empty_db, 4):
         upgrades = [pool.submit(flask, "db", "upgrade", DATABASE_URL=empty_db.url) for _ in range(4)]
     done = [upgrade.result() for upgrade in upgrades]
@@ -103,7 +103,7 @@ def test_two_upgrades_at_once_do_it_once(empty_db: ScratchDatabase) -> None:
     ] * 4
 
 
-def test_a_platform_s_release_phase_upgrades_or_has_nothing_to_do(tmp_path: Path) -> None:
+def test_release_phase_upgrades_or_does_nothing(tmp_path: Path) -> None:
     command = shlex.split(procfile_command("release"))
     for variables in ({"DATABASE_URL": ""}, {"DATABASE_URL": f"sqlite:///{tmp_path}/amux.db"}):
         done = subprocess.run(
@@ -113,7 +113,7 @@ def test_a_platform_s_release_phase_upgrades_or_has_nothing_to_do(tmp_path: Path
     assert (tmp_path / "amux.db").exists()
 
 
-def test_make_run_with_a_database_says_how_to_make_a_key_and_takes_it(tmp_path: Path) -> None:
+def test_make_run_with_a_database_prints_how_to_create_a_key(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/amux.db"
     chosen = {"DATABASE_URL": url, "AMUX_PRICES": "image-01=5", "AMUX_JOURNAL_FOLDER": str(tmp_path)}
     with running(tmp_path, **chosen) as run:
@@ -132,7 +132,7 @@ def test_make_run_with_a_database_says_how_to_make_a_key_and_takes_it(tmp_path: 
     assert json.loads(done.stdout)["data"][0]["id"] == "MiniMax-Image-01"
 
 
-def test_make_run_on_a_database_that_is_not_there_ends_in_one_line(tmp_path: Path) -> None:
+def test_make_run_with_a_missing_database_ends_in_one_line(tmp_path: Path) -> None:
     done = subprocess.run(
         ["python", "scripts/run.py"],
         cwd=ROOT,
@@ -142,4 +142,4 @@ def test_make_run_on_a_database_that_is_not_there_ends_in_one_line(tmp_path: Pat
         timeout=60,
     )
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "Error: The database refused: unable to open database file\n"
+    assert done.stderr == "Error: The database returned an error: unable to open database file\n"

@@ -1,4 +1,4 @@
-"""`keys …`: what each command does, what it prints, and how it refuses."""
+"""`keys …`: what each command does and prints, and its errors."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 
 from app.accounts.api_key import Caller, fingerprint
+from app.accounts.key_limits import KeyLimits
 from app.errors import InvalidApiKey
 from app.storage.api_key_cache import CachedAuthenticator
 from app.storage.api_keys import ApiKeyStore
 from app.storage.database import Database
 from app.storage.ledger import Ledger
-from tests.commands.conftest import Operator, document, misuse, printed, refusal
+from tests.commands.conftest import Operator, document, failure, misuse, printed
 
 
 def caller_of(database: Database, secret: str) -> Caller:
@@ -33,7 +34,7 @@ def shown(operator: Operator, name: str) -> dict[str, Any]:
     return row
 
 
-def test_the_secret_is_alone_on_stdout_and_works(operator: Operator, database: Database) -> None:
+def test_stdout_of_create_is_the_secret(operator: Operator, database: Database) -> None:
     result = operator("keys", "create", "--name", "harbour")
     assert result.exit_code == 0
     assert re.fullmatch(r"amux_sk_[\w-]{43}\n", result.stdout)
@@ -41,7 +42,7 @@ def test_the_secret_is_alone_on_stdout_and_works(operator: Operator, database: D
     assert caller_of(database, result.stdout.strip()).key_id is not None
 
 
-def test_the_secret_is_shown_once_and_stored_nowhere(operator: Operator, database: Database) -> None:
+def test_secret_is_not_stored_and_not_shown_again(operator: Operator, database: Database) -> None:
     secret = create(operator, "--name", "harbour")
     rest = secret[14:]
     for arguments in (
@@ -56,17 +57,23 @@ def test_the_secret_is_shown_once_and_stored_nowhere(operator: Operator, databas
     assert rest not in str(vars(key))
 
 
-def test_what_is_given_is_what_the_caller_may_do(operator: Operator, database: Database) -> None:
+def test_options_of_create_are_those_of_the_caller(operator: Operator, database: Database) -> None:
     soon = (datetime.now(UTC) + timedelta(days=1)).replace(microsecond=0)
     made = operator(
         *("keys", "create", "--json"),
         *("--name", "Hafen GmbH", "--models", "image-01, IMAGE-01-live,image-01", "--rpm", "60", "--ipm", "10"),
-        *("--max-calls", "3", "--balance", "0", "--expires", soon.isoformat()),
+        *("--max-calls", "3", "--balance", "0", "--expires", soon.isoformat(), "--response-format", "b64_json"),
     )
     secret = json.loads(made.stdout)["api_key"]
     models = ["MiniMax-Image-01", "MiniMax-Image-01-live"]
     caller = caller_of(database, secret)
-    assert caller == Caller(fingerprint(secret), caller.key_id, frozenset(models), 60, 10, 3)
+    assert caller == Caller(
+        fingerprint(secret),
+        caller.key_id,
+        frozenset(models),
+        KeyLimits(requests_per_minute=60, images_per_minute=10, max_calls=3),
+        "b64_json",
+    )
     row = shown(operator, "Hafen GmbH")
     assert datetime.fromisoformat(row.pop("created_at")) <= datetime.now(UTC)
     assert row == {
@@ -79,13 +86,14 @@ def test_what_is_given_is_what_the_caller_may_do(operator: Operator, database: D
         "images_per_minute": 10,
         "max_calls": 3,
         "models": models,
+        "response_format": "b64_json",
         "expires_at": soon.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "revoked_at": None,
     }
     assert shown(operator, secret[:14])["name"] == "Hafen GmbH"
 
 
-def test_what_is_not_given_is_not_limited(operator: Operator, database: Database) -> None:
+def test_key_is_unlimited_by_default(operator: Operator, database: Database) -> None:
     secret = create(operator, "--name", "harbour")
     caller = caller_of(database, secret)
     assert caller == Caller(fingerprint(secret), caller.key_id)
@@ -94,9 +102,9 @@ def test_what_is_not_given_is_not_limited(operator: Operator, database: Database
     assert (lines["balance"], lines["max_calls"], lines["models"]) == ("-", "-", "all")
 
 
-def test_a_name_is_given_once(operator: Operator) -> None:
+def test_name_in_use_is_an_error(operator: Operator) -> None:
     create(operator, "--name", "harbour")
-    assert refusal(operator("keys", "create", "--name", "harbour")) == "There is already a key harbour."
+    assert failure(operator("keys", "create", "--name", "harbour")) == "There is already a key harbour."
     assert len(document(operator("keys", "list", "--json"))) == 1
 
 
@@ -118,6 +126,10 @@ BAD = [
     ("--balance", "10.0"),
     ("--balance", "1000000000000001"),
     ("--balance", "none"),
+    ("--response-format", ""),
+    ("--response-format", "base64"),
+    ("--response-format", "URL"),
+    ("--response-format", "url,b64_json"),
     ("--name", ""),
     ("--name", " harbour"),
     ("--name", "a\nb"),
@@ -128,13 +140,13 @@ BAD = [
 
 @pytest.mark.parametrize("test_db", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(("option", "value"), BAD)
-def test_a_bad_value_is_refused_and_named(operator: Operator, option: str, value: str) -> None:
+def test_invalid_value_names_its_option(operator: Operator, option: str, value: str) -> None:
     name = () if option == "--name" else ("--name", "harbour")
     assert misuse(operator("keys", "create", *name, option, value)).startswith(f"Invalid value for '{option}': ")
     assert document(operator("keys", "list", "--json")) == []
 
 
-def test_the_list_has_every_key_in_its_state(operator: Operator, database: Database) -> None:
+def test_list_has_every_key_with_its_state(operator: Operator, database: Database) -> None:
     for name in ("harbour", "pass", "snow"):
         create(operator, "--name", name, "--balance", "5")
     printed(operator("keys", "revoke", "pass"))
@@ -152,7 +164,7 @@ def test_the_list_has_every_key_in_its_state(operator: Operator, database: Datab
     assert [line.split()[0] for line in lines] == ["harbour", "pass", "snow"]
 
 
-def test_a_change_leaves_the_rest_and_none_lifts_a_limit(operator: Operator, database: Database) -> None:
+def test_update_changes_only_given_options_and_none_removes_a_limit(operator: Operator, database: Database) -> None:
     secret = create(
         operator, "--name", "harbour", "--rpm", "5", "--ipm", "10", "--models", "image-01", "--expires", "2999-01-31"
     )
@@ -161,19 +173,50 @@ def test_a_change_leaves_the_rest_and_none_lifts_a_limit(operator: Operator, dat
     assert (row["models"], row["expires_at"]) == (["MiniMax-Image-01"], "2999-01-31T00:00:00Z")
     printed(operator("keys", "update", "harbour", "--models", "all", "--expires", "never", "--ipm", "none"))
     caller = caller_of(database, secret)
-    assert caller == Caller(fingerprint(secret), caller.key_id, max_calls=2)
+    assert caller == Caller(fingerprint(secret), caller.key_id, limits=KeyLimits(max_calls=2))
     assert shown(operator, "harbour")["expires_at"] is None
 
 
-def test_no_model_is_not_all_of_them(operator: Operator) -> None:
+def test_response_format_is_set_shown_and_removed(operator: Operator, database: Database) -> None:
+    secret = create(operator, "--name", "harbour", "--response-format", "url")
+    assert caller_of(database, secret).response_format == "url"
+    assert shown(operator, "harbour")["response_format"] == "url"
+    row = document(operator("keys", "update", "harbour", "--response-format", "b64_json", "--json"))
+    assert row["response_format"] == "b64_json"
+    printed(operator("keys", "update", "harbour", "--rpm", "5"))
+    [row] = document(operator("keys", "list", "--json"))
+    assert (row["response_format"], caller_of(database, secret).response_format) == ("b64_json", "b64_json")
+    lines = printed(operator("keys", "update", "harbour", "--response-format", "none")).splitlines()
+    assert dict(line.split(maxsplit=1) for line in lines)["response_format"] == "-"
+    assert caller_of(database, secret).response_format is None
+
+
+@pytest.mark.parametrize("test_db", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("value", ["", "base64", "URL", "None", "url,b64_json"])
+def test_bad_response_format_changes_nothing(operator: Operator, value: str) -> None:
+    create(operator, "--name", "harbour", "--response-format", "url")
+    message = misuse(operator("keys", "update", "harbour", "--response-format", value))
+    assert message.startswith("Invalid value for '--response-format': ")
+    assert "'url', 'b64_json', 'none'" in message
+    assert shown(operator, "harbour")["response_format"] == "url"
+
+
+@pytest.mark.parametrize("test_db", ["sqlite"], indirect=True)
+def test_columns_of_the_table_do_not_change(operator: Operator) -> None:
+    """Scripts read them by position."""
+    heading = printed(operator("keys", "list", "--csv")).splitlines()[0]
+    assert heading == ("name,prefix,state,expires_at,balance,requests_per_minute,images_per_minute,max_calls,models")
+
+
+def test_empty_models_are_an_error(operator: Operator) -> None:
     create(operator, "--name", "harbour", "--models", "image-01")
     told = misuse(operator("keys", "update", "harbour", "--models", ""))
     assert told.startswith("Invalid value for '--models': expected all, or names out of: ")
     assert shown(operator, "harbour")["models"] == ["MiniMax-Image-01"]
 
 
-def test_a_model_that_is_not_enabled_is_allowed_and_told(operator: Operator) -> None:
-    told = "Not in AMUX_ENABLED_MODELS here: MiniMax-Image-01-live. A gateway with the same settings refuses it.\n"
+def test_model_that_is_not_enabled_is_a_warning(operator: Operator) -> None:
+    told = "Not in AMUX_ENABLED_MODELS here: MiniMax-Image-01-live. A gateway with the same settings rejects it.\n"
     made = operator("keys", "create", "--json", "--name", "harbour", "--models", "image-01,image-01-live")
     assert (made.exit_code, made.stderr, json.loads(made.stdout)["name"]) == (0, told, "harbour")
     changed = operator("keys", "update", "harbour", "--models", "image-01-live", "--json")
@@ -183,13 +226,13 @@ def test_a_model_that_is_not_enabled_is_allowed_and_told(operator: Operator) -> 
     printed(operator("keys", "update", "harbour", "--models", "all"))
 
 
-def test_a_change_of_nothing_is_refused(operator: Operator) -> None:
+def test_update_without_options_is_an_error(operator: Operator) -> None:
     create(operator, "--name", "harbour")
-    assert refusal(operator("keys", "update", "harbour")) == "Nothing to change: see --help."
+    assert failure(operator("keys", "update", "harbour")) == "Nothing to change: see --help."
     assert misuse(operator("keys", "update", "harbour", "--balance", "5")).startswith("No such option")
 
 
-def test_a_revoked_key_stays_so(operator: Operator, database: Database) -> None:
+def test_revocation_is_final(operator: Operator, database: Database) -> None:
     secret = create(operator, "--name", "harbour")
     assert printed(operator("keys", "revoke", "harbour")) == "harbour is revoked.\n"
     first = ApiKeyStore(database).get("harbour").revoked_at
@@ -200,7 +243,7 @@ def test_a_revoked_key_stays_so(operator: Operator, database: Database) -> None:
         caller_of(database, secret)
 
 
-def test_a_credit_adds_or_takes_off_and_says_what_is_left(operator: Operator, database: Database) -> None:
+def test_credit_changes_the_balance_and_prints_it(operator: Operator, database: Database) -> None:
     secret = create(operator, "--name", "harbour", "--balance", "300")
     assert printed(operator("keys", "credit", secret[:14], "50")) == "The balance of harbour is 350.\n"
     assert document(operator("keys", "credit", "harbour", "-350", "--note", "trace-1", "--json")) == {
@@ -216,15 +259,15 @@ def test_a_credit_adds_or_takes_off_and_says_what_is_left(operator: Operator, da
     assert Ledger(database).check() == []
 
 
-def test_no_more_is_taken_off_than_there_is(operator: Operator, database: Database) -> None:
+def test_credit_cannot_overdraw(operator: Operator, database: Database) -> None:
     create(operator, "--name", "harbour", "--balance", "1")
-    told = refusal(operator("keys", "credit", "harbour", "-2"))
+    told = failure(operator("keys", "credit", "harbour", "-2"))
     assert told == "The balance of harbour is 1: no more than that can be taken off."
     assert shown(operator, "harbour")["balance"] == 1
     assert Ledger(database).check() == []
 
 
-def test_a_first_balance_is_a_limit_and_told_as_one(operator: Operator, database: Database) -> None:
+def test_first_credit_of_an_unlimited_key_limits_it(operator: Operator, database: Database) -> None:
     for name in ("harbour", "pass"):
         create(operator, "--name", name)
     told = printed(operator("keys", "credit", "harbour", "5"))
@@ -235,9 +278,9 @@ def test_a_first_balance_is_a_limit_and_told_as_one(operator: Operator, database
 
 
 @pytest.mark.parametrize("amount", ["0", "-1"])
-def test_from_no_balance_nothing_is_taken(operator: Operator, amount: str) -> None:
+def test_first_credit_must_be_positive(operator: Operator, amount: str) -> None:
     create(operator, "--name", "harbour")
-    assert refusal(operator("keys", "credit", "harbour", amount)) == (
+    assert failure(operator("keys", "credit", "harbour", amount)) == (
         "harbour has no balance to take from: it spends without limit. For a balance of 0, make a new key."
     )
     assert shown(operator, "harbour")["balance"] is None
@@ -245,21 +288,21 @@ def test_from_no_balance_nothing_is_taken(operator: Operator, amount: str) -> No
 
 
 @pytest.mark.parametrize("test_db", ["sqlite"], indirect=True)
-def test_the_help_says_what_an_option_takes(operator: Operator) -> None:
+def test_help_describes_the_values_of_options(operator: Operator) -> None:
     assert re.search(r"--note TEXT ", printed(operator("keys", "credit", "--help")))
     expires = " ".join(printed(operator("keys", "create", "--help")).split())
     assert "like 2027-01-31T18:00, or never. A bare day, like 2027-01-31, means its first moment." in expires
 
 
-def test_a_balance_has_an_end(operator: Operator, database: Database) -> None:
+def test_balance_has_a_maximum(operator: Operator, database: Database) -> None:
     create(operator, "--name", "harbour")
     Ledger(database).credit(ApiKeyStore(database).get("harbour").id, 10**18)
-    assert refusal(operator("keys", "credit", "harbour", "1")).startswith("No balance may be above ")
+    assert failure(operator("keys", "credit", "harbour", "1")).startswith("No balance may be above ")
 
 
 @pytest.mark.parametrize("test_db", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("amount", ["1.5", "many", "1e3", "1000000000000001", ""])
-def test_an_amount_is_whole_micro_units(operator: Operator, amount: str) -> None:
+def test_amount_must_be_whole_micro_units(operator: Operator, amount: str) -> None:
     create(operator, "--name", "harbour")
     assert misuse(operator("keys", "credit", "harbour", amount)).startswith("Invalid value for 'AMOUNT': ")
 
@@ -277,5 +320,5 @@ def test_an_amount_is_whole_micro_units(operator: Operator, amount: str) -> None
     ],
     ids=" ".join,
 )
-def test_an_unknown_key_is_one_line(operator: Operator, arguments: tuple[str, ...]) -> None:
-    assert refusal(operator(*arguments)) == "There is no key nobody."
+def test_unknown_key_is_one_line(operator: Operator, arguments: tuple[str, ...]) -> None:
+    assert failure(operator(*arguments)) == "There is no key nobody."

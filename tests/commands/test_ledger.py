@@ -1,4 +1,4 @@
-"""`ledger …`: read, checked and swept."""
+"""`ledger …`: list, check and sweep."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from app.storage.ledger import Ledger
 from app.storage.process_identity import process_id
 from app.storage.reservations import Reservation, Settlement
 from app.storage.tables import LEDGER
-from tests.commands.conftest import Operator, document, operator_of, printed, refusal
+from tests.commands.conftest import Operator, document, failure, operator_of, printed
 from tests.support.databases import ScratchDatabase
 
 GONE = process_id().rpartition("/")[0] + "/1"  # of the same pid, started at another time
@@ -33,11 +33,11 @@ def key_id(database: Database) -> int:
 
 def reserve(database: Database, key_id: int, request_id: str, owner: str = "elsewhere/1/1") -> str:
     reservation_id = uuid.uuid4().hex
-    Ledger(database).reserve(Reservation(reservation_id, key_id, request_id, owner, pictures=2, price=100))
+    Ledger(database).reserve(Reservation(reservation_id, key_id, request_id, owner, images=2, price=100))
     return reservation_id
 
 
-def test_every_entry_is_listed_in_its_order(operator: Operator, database: Database, key_id: int) -> None:
+def test_entries_are_listed_in_order(operator: Operator, database: Database, key_id: int) -> None:
     ApiKeyStore(database).create("pass", balance=7)
     Ledger(database).close_reservation(Settlement(reserve(database, key_id, "request-1"), "settle", 1, "trace-1"))
     Ledger(database).close_reservation(
@@ -60,7 +60,7 @@ def test_every_entry_is_listed_in_its_order(operator: Operator, database: Databa
     assert printed(operator("ledger", "list", "--kind", "release")).count("\n") == 1  # the heading
 
 
-def test_days_are_utc_s_and_both_ends_are_in(operator: Operator, database: Database, key_id: int) -> None:
+def test_days_are_in_utc_and_inclusive(operator: Operator, database: Database, key_id: int) -> None:
     for moment in ("2026-01-30T23:59:59", "2026-01-31T00:00:00", "2026-02-01T23:59:59", "2026-02-02T00:00:00"):
         Ledger(database).credit(key_id, 1, note=moment)
         with database.connection() as connection:
@@ -68,25 +68,25 @@ def test_days_are_utc_s_and_both_ends_are_in(operator: Operator, database: Datab
             connection.execute(update(LEDGER).where(LEDGER.c.note == moment).values(created_at=at))
     found = document(operator("ledger", "list", "--start", "2026-01-31", "--end", "2026-02-01", "--json"))
     assert [entry["created_at"] for entry in found] == ["2026-01-31T00:00:00Z", "2026-02-01T23:59:59Z"]
-    assert refusal(operator("ledger", "list", "--start", "2026-02-01", "--end", "2026-01-31")) == (
+    assert failure(operator("ledger", "list", "--start", "2026-02-01", "--end", "2026-01-31")) == (
         "--start must not come after --end."
     )
     assert document(operator("ledger", "list", "--end", "0001-01-01", "--json")) == []
 
 
-def test_a_ledger_that_adds_up_is_said_to(operator: Operator, key_id: int) -> None:
+def test_check_of_a_correct_ledger(operator: Operator, key_id: int) -> None:
     assert printed(operator("ledger", "check")) == "The ledger adds up.\n"
     assert document(operator("ledger", "check", "--json")) == []
 
 
-TOLD = (
-    "These balances are not the sum of their entries: as calls write both in one transaction, somebody or something "
+ADVICE = (
+    "These balances are not the sum of their entries. The gateway writes both in one transaction, so something "
     "else has changed the rows. Stop the gateways, make a backup, and read all entries of each key: "
     "ledger list --key NAME --start 2000-01-01\n"
 )
 
 
-def test_a_ledger_that_does_not_is_told_key_by_key(operator: Operator, database: Database, key_id: int) -> None:
+def test_check_of_a_broken_ledger_lists_the_keys(operator: Operator, database: Database, key_id: int) -> None:
     ApiKeyStore(database).create("pass", balance=7)
     with database.connection() as connection:
         connection.execute(update(LEDGER).where(LEDGER.c.key_id == key_id).values(amount=999))
@@ -96,14 +96,14 @@ def test_a_ledger_that_does_not_is_told_key_by_key(operator: Operator, database:
         '[{"name":"harbour","balance":1000,"entries":999}]',
     )
     table = operator("ledger", "check")
-    assert (told.stderr, table.stderr, table.exit_code) == (TOLD, TOLD, 1)
+    assert (told.stderr, table.stderr, table.exit_code) == (ADVICE, ADVICE, 1)
     assert [line.split() for line in table.stdout.splitlines()] == [
         ["name", "balance", "entries"],
         ["harbour", "1000", "999"],
     ]
 
 
-def test_a_sweep_does_the_chores_at_once(operator: Operator, database: Database, key_id: int, tmp_path: Path) -> None:
+def test_sweep_runs_maintenance(operator: Operator, database: Database, key_id: int, tmp_path: Path) -> None:
     reserve(database, key_id, "swept", owner=GONE)
     landing = reserve(database, key_id, "landed", owner=GONE)
     kept = reserve(database, key_id, "at work", owner=process_id())
@@ -111,7 +111,7 @@ def test_a_sweep_does_the_chores_at_once(operator: Operator, database: Database,
     Journal(tmp_path / "journal").add("end", landing, asdict(settled), request_id="landed")
 
     assert printed(operator("ledger", "sweep")) == (
-        "Brought in from the journal: 1. Left in it, as it cannot land: 0. Reservations now unknown: 1.\n"
+        "Replayed from the journal: 1. Kept, as they cannot be replayed: 0. Reservations now unknown: 1.\n"
     )
     assert document(operator("ledger", "sweep", "--json")) == {"landed": 0, "stuck": 0, "swept": 0}
     ended = {entry["request_id"]: entry["kind"] for entry in document(operator("ledger", "list", "--json"))}
@@ -119,16 +119,14 @@ def test_a_sweep_does_the_chores_at_once(operator: Operator, database: Database,
     assert Ledger(database).close_reservation(Settlement(kept, "release")) == (0, 800)
 
 
-def test_a_sweep_looks_into_no_folder_that_is_not_there(
+def test_sweep_without_the_journal_folder_is_an_error(
     database: Database, test_db: ScratchDatabase, tmp_path: Path
 ) -> None:
-    said = refusal(operator_of(test_db.url, tmp_path / "typo")("ledger", "sweep"))
+    said = failure(operator_of(test_db.url, tmp_path / "typo")("ledger", "sweep"))
     assert said == f"There is no folder {tmp_path / 'typo'}: set AMUX_JOURNAL_FOLDER as the gateway has it."
 
 
-def test_the_last_thirty_days_are_shown_where_nothing_is_said(
-    operator: Operator, database: Database, key_id: int
-) -> None:
+def test_default_period_is_thirty_days(operator: Operator, database: Database, key_id: int) -> None:
     old = datetime.now(UTC) - timedelta(days=31)
     with database.connection() as connection:
         connection.execute(update(LEDGER).values(created_at=old))

@@ -1,4 +1,4 @@
-"""`usage`: rows and totals, for people and for scripts."""
+"""`usage`: rows and totals, as tables, JSON and CSV."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from app.storage.api_keys import ApiKeyStore
 from app.storage.database import Database
 from app.storage.usage import UsageStore
-from tests.commands.conftest import Operator, document, misuse, printed, refusal
+from tests.commands.conftest import Operator, document, failure, misuse, printed
 
 PERIOD = ("--start", "2026-01-01", "--end", "2026-01-31")
 
@@ -51,7 +51,7 @@ def rows(database: Database) -> None:
         )
 
 
-def test_one_line_a_request(operator: Operator) -> None:
+def test_one_row_per_request(operator: Operator) -> None:
     text = printed(operator("usage", "--key", "harbour", *PERIOD, "--csv"))
     found = list(csv.DictReader(text.splitlines()))
     assert [row["request_id"] for row in found] == ["request-01-01T00", "request-01-31T12", "request-01-31T23"]
@@ -73,7 +73,7 @@ def test_one_line_a_request(operator: Operator) -> None:
     assert printed(operator("usage", "--key", "harbour", *PERIOD)).count("\n") == 4
 
 
-def test_summed_up_by_day_and_model(operator: Operator) -> None:
+def test_totals_are_by_day_and_model(operator: Operator) -> None:
     model = "MiniMax-Image-01"
     totals = document(operator("usage", "--key", "harbour", *PERIOD, "--totals", "--json"))
     names = ("day", "model", "requests", "asked", "delivered", "charged")
@@ -86,7 +86,7 @@ def test_summed_up_by_day_and_model(operator: Operator) -> None:
     )
 
 
-def test_of_all_keys_each_line_begins_with_its_key(operator: Operator) -> None:
+def test_rows_of_all_keys_begin_with_the_key(operator: Operator) -> None:
     found = list(csv.reader(printed(operator("usage", *PERIOD, "--csv")).splitlines()))
     assert found[0][:3] == ["key", "created_at", "request_id"]
     assert [row[:2] for row in found[1:]] == [
@@ -101,7 +101,7 @@ def test_of_all_keys_each_line_begins_with_its_key(operator: Operator) -> None:
     assert [line.split()[0] for line in printed(operator("usage", *PERIOD)).splitlines()] == [row[0] for row in found]
 
 
-def test_all_keys_are_summed_up_each_for_itself(operator: Operator) -> None:
+def test_totals_of_all_keys_are_by_key(operator: Operator) -> None:
     found = list(csv.reader(printed(operator("usage", *PERIOD, "--totals", "--csv")).splitlines()))
     assert found == [
         ["key", "day", "model", "requests", "asked", "delivered", "charged"],
@@ -115,7 +115,7 @@ def test_all_keys_are_summed_up_each_for_itself(operator: Operator) -> None:
     ]
 
 
-def test_it_is_among_the_keys_commands_too(operator: Operator) -> None:
+def test_keys_usage_is_the_same_command(operator: Operator) -> None:
     asked = [*PERIOD, "--csv"]
     assert printed(operator("keys", "usage", "harbour", *asked)) == printed(
         operator("usage", "--key", "harbour", *asked)
@@ -124,7 +124,7 @@ def test_it_is_among_the_keys_commands_too(operator: Operator) -> None:
 
 @pytest.mark.parametrize("test_db", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("day", ["2026-13-01", "20260101", "2026-W01-1", "today", "２０２６-01-01", ""])
-def test_a_day_is_a_day(operator: Operator, day: str) -> None:
+def test_invalid_day_names_its_option(operator: Operator, day: str) -> None:
     for option in ("--start", "--end"):
         told = misuse(operator("usage", "--key", "harbour", option, day))
         assert told == f"Invalid value for '{option}': expected a day like 2027-01-31."
@@ -132,9 +132,9 @@ def test_a_day_is_a_day(operator: Operator, day: str) -> None:
 
 @pytest.mark.parametrize("test_db", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("command", [("usage",), ("ledger", "list")], ids=" ".join)
-def test_a_start_in_the_future_is_told_as_that(operator: Operator, command: tuple[str, ...]) -> None:
+def test_start_in_the_future_is_an_error(operator: Operator, command: tuple[str, ...]) -> None:
     before = datetime.now(UTC).date()
-    told = refusal(operator(*command, "--start", "2999-01-31"))
+    told = failure(operator(*command, "--start", "2999-01-31"))
     days = (before, datetime.now(UTC).date())  # midnight may be between
     assert told in {f"--start lies in the future: today is {day}, in UTC." for day in days}
     assert printed(operator(*command, "--start", "2999-01-31", "--end", "2999-01-31")).count("\n") == 1

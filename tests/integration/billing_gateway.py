@@ -35,7 +35,7 @@ class BillingGateway:
         return self.storage.keys.get("caller").balance
 
     def entries(self) -> list[LedgerEntry]:
-        with self.storage.database.transaction(reads=True) as session:
+        with self.storage.database.transaction(read_only=True) as session:
             return list(session.scalars(select(LedgerEntry).order_by(LedgerEntry.id)))
 
     def kinds(self) -> list[str]:
@@ -43,7 +43,7 @@ class BillingGateway:
         return [entry.kind for entry in self.entries() if entry.kind != "credit"]
 
     def usage(self) -> list[UsageRecord]:
-        with self.storage.database.transaction(reads=True) as session:
+        with self.storage.database.transaction(read_only=True) as session:
             return list(session.scalars(select(UsageRecord)))
 
 

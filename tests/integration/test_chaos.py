@@ -142,7 +142,7 @@ def trouble(test_db: ScratchDatabase, paid: BillingGateway, redis: RedisServer |
 
 def is_tidy(paid: BillingGateway, journal: Path) -> bool:
     """After the chores, which the workers do as well."""
-    paid.storage.run_maintenance()
+    paid.storage.maintenance.run()
     return paid.storage.ledger.open_owners() == [] and not any(journal.glob("*.json"))
 
 

@@ -1,4 +1,4 @@
-"""What a caller is told, and that its calls are given back whatever happens to them."""
+"""Headers and errors of a limited call, and its release whatever becomes of it."""
 
 from __future__ import annotations
 
@@ -7,39 +7,41 @@ import re
 import pytest
 
 from app.accounts.api_key import Caller
+from app.accounts.key_limits import KeyLimits
 from app.accounts.rate_limiter import RateLimiter
 from app.accounts.receipt import Receipt
 from app.errors import RateLimited
 from app.limits import responses
 from app.limits.memory_store import MemoryStore
 from app.limits.rate_limiter import KeyRateLimiter, create_rate_limiter
-from app.limits.store import LimitDecision, LimitRequest, RateLimit, WindowStats
+from app.limits.store import LimitDecision, LimitRequest, RateCheck, WindowStats
+from tests.limits.test_store import IMAGES, REQUESTS
 
 
 def acquire(limiter: RateLimiter, caller: Caller, images: int = 1) -> dict[str, str]:
-    """A whole call; the headers of its answer."""
+    """Make a whole call; returns the headers of its response."""
     receipt = Receipt()
     with limiter.acquire(caller, images, receipt):
         return receipt.headers()
 
 
-def refused(limiter: RateLimiter, caller: Caller, images: int = 1) -> tuple[RateLimited, dict[str, str]]:
+def rejected(limiter: RateLimiter, caller: Caller, images: int = 1) -> tuple[RateLimited, dict[str, str]]:
     receipt = Receipt()
     with pytest.raises(RateLimited) as caught, limiter.acquire(caller, images, receipt):
         raise AssertionError("admitted")
     return caught.value, receipt.headers()
 
 
-def test_a_caller_without_limits_is_told_nothing_and_counted_nowhere() -> None:
-    class Nobody(MemoryStore):
+def test_caller_without_limits_gets_no_headers_and_is_not_counted() -> None:
+    class UnusedStore(MemoryStore):
         def acquire(self, call: LimitRequest) -> LimitDecision:
             raise AssertionError("counted")
 
-    assert acquire(KeyRateLimiter(Nobody()), Caller("k")) == {}
+    assert acquire(KeyRateLimiter(UnusedStore()), Caller("k")) == {}
 
 
-def test_an_admitted_call_is_told_what_is_left(limiter: KeyRateLimiter, key: str) -> None:
-    caller = Caller(key, requests_per_minute=10, images_per_minute=20, max_calls=3)
+def test_headers_of_an_admitted_call(limiter: KeyRateLimiter, key: str) -> None:
+    caller = Caller(key, limits=KeyLimits(requests_per_minute=10, images_per_minute=20, max_calls=3))
     assert acquire(limiter, caller, 4) == {
         "x-ratelimit-limit-requests": "10",
         "x-ratelimit-remaining-requests": "9",
@@ -50,19 +52,19 @@ def test_an_admitted_call_is_told_what_is_left(limiter: KeyRateLimiter, key: str
     }
 
 
-def test_only_what_is_limited_is_told(limiter: KeyRateLimiter, key: str) -> None:
-    assert set(acquire(limiter, Caller(key, images_per_minute=5))) == {
+def test_only_limits_that_are_set_have_headers(limiter: KeyRateLimiter, key: str) -> None:
+    assert set(acquire(limiter, Caller(key, limits=KeyLimits(images_per_minute=5)))) == {
         "x-ratelimit-limit-images",
         "x-ratelimit-remaining-images",
         "x-ratelimit-reset-images",
     }
 
 
-def test_a_refused_call_is_told_why_and_when(limiter: KeyRateLimiter, key: str) -> None:
-    caller = Caller(key, requests_per_minute=2, images_per_minute=9)
+def test_error_and_headers_of_a_rejected_call(limiter: KeyRateLimiter, key: str) -> None:
+    caller = Caller(key, limits=KeyLimits(requests_per_minute=2, images_per_minute=9))
     for _ in range(2):
         acquire(limiter, caller)
-    error, headers = refused(limiter, caller)
+    error, headers = rejected(limiter, caller)
     assert (error.http_status, error.code, error.headers()["x-should-retry"]) == (429, "rate_limit_exceeded", "true")
     assert re.fullmatch(r"This API key may make 2 requests a minute: try again in (\d+) s\.", error.message), (
         error.message
@@ -75,9 +77,9 @@ def test_a_refused_call_is_told_why_and_when(limiter: KeyRateLimiter, key: str) 
     assert re.fullmatch(r"\d+s|1m0s", headers["x-ratelimit-reset-requests"])
 
 
-def test_what_can_never_be_let_in_is_not_to_be_tried_again(limiter: KeyRateLimiter, key: str) -> None:
-    caller = Caller(key, requests_per_minute=2, images_per_minute=3)
-    error, headers = refused(limiter, caller, 5)
+def test_request_that_exceeds_the_limit_is_not_to_be_retried(limiter: KeyRateLimiter, key: str) -> None:
+    caller = Caller(key, limits=KeyLimits(requests_per_minute=2, images_per_minute=3))
+    error, headers = rejected(limiter, caller, 5)
     assert error.message == ("This API key may ask for 3 pictures a minute, so a request for 5 is never let in.")
     assert (error.http_status, error.headers()) == (429, {"x-should-retry": "false"})
     assert headers["x-ratelimit-remaining-requests"] == "2"
@@ -88,30 +90,37 @@ def test_what_can_never_be_let_in_is_not_to_be_tried_again(limiter: KeyRateLimit
 @pytest.mark.parametrize(
     ("caller", "message"),
     [
-        (Caller("k", images_per_minute=0), "This API key may ask for 0 pictures a minute, so none is ever let in."),
-        (Caller("k", requests_per_minute=0), "This API key may make 0 requests a minute, so none is ever let in."),
-        (Caller("k", max_calls=0), "This API key may have 0 calls in flight, so none is ever let in."),
+        (
+            Caller("k", limits=KeyLimits(images_per_minute=0)),
+            "This API key may ask for 0 pictures a minute, so none is ever let in.",
+        ),
+        (
+            Caller("k", limits=KeyLimits(requests_per_minute=0)),
+            "This API key may make 0 requests a minute, so none is ever let in.",
+        ),
+        (
+            Caller("k", limits=KeyLimits(max_calls=0)),
+            "This API key may have 0 calls in flight, so none is ever let in.",
+        ),
     ],
 )
-def test_a_limit_of_nothing(caller: Caller, message: str) -> None:
-    error, _ = refused(KeyRateLimiter(MemoryStore()), caller)
+def test_limit_of_zero(caller: Caller, message: str) -> None:
+    error, _ = rejected(KeyRateLimiter(MemoryStore()), caller)
     assert (error.message, error.should_retry) == (message, False)
 
 
-def test_calls_in_flight_are_refused_while_the_first_lasts(limiter: KeyRateLimiter, key: str) -> None:
-    caller = Caller(key, requests_per_minute=9, max_calls=1)
+def test_call_above_max_calls_is_rejected_until_another_ends(limiter: KeyRateLimiter, key: str) -> None:
+    caller = Caller(key, limits=KeyLimits(requests_per_minute=9, max_calls=1))
     with limiter.acquire(caller, 1, Receipt()):
-        error, headers = refused(limiter, caller)
+        error, headers = rejected(limiter, caller)
         assert error.message == "This API key may have 1 call in flight: try again in 5 s."
         assert headers["x-ratelimit-remaining-requests"] == "8"
     acquire(limiter, caller)
 
 
 @pytest.mark.parametrize("raised", [ValueError, KeyboardInterrupt, SystemExit, GeneratorExit])
-def test_a_call_is_given_back_after_any_exception(
-    limiter: KeyRateLimiter, key: str, raised: type[BaseException]
-) -> None:
-    caller = Caller(key, max_calls=1)
+def test_call_is_released_after_any_exception(limiter: KeyRateLimiter, key: str, raised: type[BaseException]) -> None:
+    caller = Caller(key, limits=KeyLimits(max_calls=1))
     for _ in range(3):
         with pytest.raises(raised), limiter.acquire(caller, 1, Receipt()):
             raise raised
@@ -122,7 +131,7 @@ def test_a_call_is_given_back_after_any_exception(
     ("seconds", "text"),
     [(0, "0s"), (0.001, "1s"), (1, "1s"), (58.2, "59s"), (60, "1m0s"), (61.5, "1m2s"), (360, "6m0s")],
 )
-def test_durations_are_openais(seconds: float, text: str) -> None:
+def test_duration_has_the_form_of_openai(seconds: float, text: str) -> None:
     assert responses.duration(seconds) == text
 
 
@@ -135,22 +144,22 @@ def test_durations_are_openais(seconds: float, text: str) -> None:
         (None, 3.0, True, "This API key may have 2 calls in flight: try again in 5 s.", 5),
     ],
 )
-def test_of_several_limits_the_one_that_takes_longest_is_named(
+def test_error_names_the_limit_with_the_longest_wait(
     requests_wait: float | None, images_wait: float | None, calls_full: bool, message: str, retry_after: int
 ) -> None:
-    rates = (RateLimit("requests", 1, 1), RateLimit("images", 9, 1))
-    windows = (WindowStats(rates[0], 1, 60, requests_wait), WindowStats(rates[1], 9, 60, images_wait))
-    error = responses.rate_limit_error(LimitRequest("k", rates, 2), LimitDecision(windows, calls_full))
+    checks = (RateCheck(REQUESTS, 1, 1), RateCheck(IMAGES, 9, 1))
+    windows = (WindowStats(checks[0], 1, 60, requests_wait), WindowStats(checks[1], 9, 60, images_wait))
+    error = responses.rate_limit_error(LimitRequest("k", checks, 2), LimitDecision(windows, calls_full))
     assert (error.message, error.retry_after, error.should_retry) == (message, retry_after, True)
 
 
-def test_without_redis_the_process_counts_for_itself() -> None:
+def test_without_redis_calls_are_counted_in_process() -> None:
     limiter: RateLimiter = create_rate_limiter(None, 200)
-    caller = Caller("k", requests_per_minute=1)
+    caller = Caller("k", limits=KeyLimits(requests_per_minute=1))
     acquire(limiter, caller)
-    refused(limiter, caller)
+    rejected(limiter, caller)
 
 
-def test_a_url_of_another_kind_is_told_at_the_start() -> None:
+def test_url_of_another_scheme_is_an_error() -> None:
     with pytest.raises(ValueError, match="scheme"):
         create_rate_limiter("http://127.0.0.1:6379", 200)

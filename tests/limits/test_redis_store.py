@@ -1,4 +1,4 @@
-"""Several processes on one Redis: together never more than the limit, and a dead one's calls do not stay for ever."""
+"""Several processes on one Redis: together they never exceed a limit, and the calls of a dead one expire."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ pytestmark = needs_redis
 
 
 @contextmanager
-def crowd(*arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """A process that has said it is ready; killed at the end."""
+def client_process(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A process that has printed that it is ready. It is killed at the end."""
     command = [sys.executable, "-m", "tests.limits.concurrent_clients", *arguments]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -32,33 +32,40 @@ def crowd(*arguments: str) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def test_a_hundred_callers_in_four_processes_get_no_more_than_the_limit(shared_redis: RedisServer, key: str) -> None:
+def test_concurrent_calls_of_four_processes_never_exceed_the_limit(shared_redis: RedisServer, key: str) -> None:
     arguments = (shared_redis.url, key)
-    with crowd(*arguments) as a, crowd(*arguments) as b, crowd(*arguments) as c, crowd(*arguments) as d:
+    with (
+        client_process(*arguments) as a,
+        client_process(*arguments) as b,
+        client_process(*arguments) as c,
+        client_process(*arguments) as d,
+    ):
         for process in (a, b, c, d):
             assert process.stdin is not None
             process.stdin.write("go\n")
             process.stdin.flush()
         answers = [int(process.stdout.readline()) for process in (a, b, c, d) if process.stdout is not None]
-    # 61 pictures by twos, before 40 in flight and 50 requests
+    # 61 images, two a call, are used up before 40 calls in flight and 50 requests
     assert sum(answers) == 30
 
 
-def test_a_dead_workers_call_is_in_flight_until_its_time_is_over(shared_redis: RedisServer, key: str) -> None:
-    with closing(RedisStore(shared_redis.url, 600, socket_seconds=30)) as counters:
-        with crowd("hold", shared_redis.url, f"{key}long", "600"), crowd("hold", shared_redis.url, key, "0.5"):
+def test_call_of_a_dead_worker_expires(shared_redis: RedisServer, key: str) -> None:
+    with closing(RedisStore(shared_redis.url, 600, socket_timeout_seconds=30)) as store:
+        with (
+            client_process("hold", shared_redis.url, f"{key}long", "600"),
+            client_process("hold", shared_redis.url, key, "0.5"),
+        ):
             pass
-        assert counters.acquire(LimitRequest(f"{key}long", max_calls=1)).calls_full
+        assert store.acquire(LimitRequest(f"{key}long", max_calls=1)).calls_full
         give_up = time.monotonic() + 30
-        while not counters.acquire(LimitRequest(key, max_calls=1)).admitted:
+        while not store.acquire(LimitRequest(key, max_calls=1)).admitted:
             assert time.monotonic() < give_up
             time.sleep(0.05)
 
 
-def test_nothing_stays_in_redis(shared_redis: RedisServer, key: str) -> None:
-    """Every key has an end, also that of a caller who never comes again."""
-    with closing(RedisStore(shared_redis.url, 180.5, socket_seconds=30)) as counters:
-        assert counters.acquire(both(key, 5, 5, 2, 2)).admitted
+def test_every_redis_key_expires(shared_redis: RedisServer, key: str) -> None:
+    with closing(RedisStore(shared_redis.url, 180.5, socket_timeout_seconds=30)) as store:
+        assert store.acquire(both(key, 5, 5, 2, 2)).admitted
     with Redis.from_url(shared_redis.url, decode_responses=True) as redis:
         lives = {name.removesuffix("/60/second"): redis.ttl(name) for name in redis.scan_iter(f"*{key}*")}
     assert set(lives) == {f"amux:calls/{key}", f"amux:rates/{key}/requests/5", f"amux:rates/{key}/images/5"}

@@ -1,42 +1,46 @@
-"""What both kinds of counters keep: N a minute, all limits or none, calls in flight, and honest times."""
+"""What both stores promise: N units in any window, all limits or none, calls in flight, and exact times."""
 
 from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
-from app.limits.store import LimitDecision, LimitRequest, RateLimit, RateLimitStore
-from tests.limits.conftest import MakeCounters
+from app.accounts.key_limits import RATE_LIMITS, RateLimit
+from app.limits.store import LimitDecision, LimitRequest, RateCheck, RateLimitStore
 
 THREADS = 100
+RATES = {rate.name: rate for rate in RATE_LIMITS}
+REQUESTS, IMAGES = RATES["requests_per_minute"], RATES["images_per_minute"]
+SHORT_REQUESTS, SHORT_IMAGES = replace(REQUESTS, window_seconds=1), replace(IMAGES, window_seconds=1)
 
 
-def requests(key: str, limit: int) -> LimitRequest:
-    return LimitRequest(key, (RateLimit("requests", limit, 1),))
+def requests(key: str, limit: int, rate: RateLimit = REQUESTS) -> LimitRequest:
+    return LimitRequest(key, (RateCheck(rate, limit, 1),))
 
 
-def images(key: str, limit: int, cost: int) -> LimitRequest:
-    return LimitRequest(key, (RateLimit("images", limit, cost),))
+def images(key: str, limit: int, cost: int, rate: RateLimit = IMAGES) -> LimitRequest:
+    return LimitRequest(key, (RateCheck(rate, limit, cost),))
 
 
 def both(key: str, rpm: int, ipm: int, cost: int, max_calls: int | None = None) -> LimitRequest:
-    return LimitRequest(key, (RateLimit("requests", rpm, 1), RateLimit("images", ipm, cost)), max_calls)
+    return LimitRequest(key, (RateCheck(REQUESTS, rpm, 1), RateCheck(IMAGES, ipm, cost)), max_calls)
 
 
-def used(verdict: LimitDecision) -> list[int]:
-    return [window.used for window in verdict.windows]
+def used(decision: LimitDecision) -> list[int]:
+    return [window.used for window in decision.windows]
 
 
-def at_once(counters: RateLimitStore, calls: list[LimitRequest]) -> list[LimitRequest]:
-    """Those of `calls` that were let in, all of them having come at the same time."""
+def at_once(store: RateLimitStore, calls: list[LimitRequest]) -> list[LimitRequest]:
+    """The calls that are admitted when all of `calls` arrive at the same time."""
     begin = threading.Barrier(len(calls))
     admitted = []
 
     def acquire(call: LimitRequest) -> None:
         begin.wait()
-        if counters.acquire(call).admitted:
+        if store.acquire(call).admitted:
             admitted.append(call)
 
     threads = [threading.Thread(target=acquire, args=(call,)) for call in calls]
@@ -47,15 +51,15 @@ def at_once(counters: RateLimitStore, calls: list[LimitRequest]) -> list[LimitRe
     return admitted
 
 
-def test_exactly_n_requests_a_minute(counters: RateLimitStore, key: str) -> None:
-    verdicts = [counters.acquire(requests(key, 3)) for _ in range(5)]
-    assert [verdict.admitted for verdict in verdicts] == [True, True, True, False, False]
-    assert [used(verdict) for verdict in verdicts] == [[1], [2], [3], [3], [3]]
+def test_exactly_n_requests_a_minute(store: RateLimitStore, key: str) -> None:
+    decisions = [store.acquire(requests(key, 3)) for _ in range(5)]
+    assert [decision.admitted for decision in decisions] == [True, True, True, False, False]
+    assert [used(decision) for decision in decisions] == [[1], [2], [3], [3], [3]]
 
 
-def test_n_pictures_count_n(counters: RateLimitStore, key: str) -> None:
+def test_n_images_cost_n(store: RateLimitStore, key: str) -> None:
     costs = [4, 4, 3, 2, 1, 1]
-    assert [counters.acquire(images(key, 10, cost)).admitted for cost in costs] == [
+    assert [store.acquire(images(key, 10, cost)).admitted for cost in costs] == [
         True,
         True,
         False,
@@ -65,89 +69,98 @@ def test_n_pictures_count_n(counters: RateLimitStore, key: str) -> None:
     ]
 
 
-def test_what_one_limit_refuses_does_not_count_against_another(counters: RateLimitStore, key: str) -> None:
-    assert counters.acquire(both(key, rpm=3, ipm=4, cost=4, max_calls=5)).admitted
+def test_rejected_call_counts_against_no_limit(store: RateLimitStore, key: str) -> None:
+    assert store.acquire(both(key, rpm=3, ipm=4, cost=4, max_calls=5)).admitted
     for _ in range(5):
-        refused = counters.acquire(both(key, rpm=3, ipm=4, cost=1, max_calls=5))
-        assert (refused.admitted, used(refused)) == (False, [1, 4])
-    assert counters.acquire(requests(key, 3)).admitted
+        rejected = store.acquire(both(key, rpm=3, ipm=4, cost=1, max_calls=5))
+        assert (rejected.admitted, used(rejected)) == (False, [1, 4])
+    assert store.acquire(requests(key, 3)).admitted
     full = both(key, rpm=3, ipm=4, cost=1, max_calls=1)
-    assert counters.acquire(full).calls_full
-    assert used(counters.acquire(requests(key, 3))) == [3]
+    assert store.acquire(full).calls_full
+    assert used(store.acquire(requests(key, 3))) == [3]
 
 
-def test_keys_do_not_share(counters: RateLimitStore, key: str) -> None:
-    assert counters.acquire(requests(key, 1)).admitted
-    assert not counters.acquire(requests(key, 1)).admitted
-    assert counters.acquire(requests(key + "b", 1)).admitted
+def test_keys_do_not_share_a_window(store: RateLimitStore, key: str) -> None:
+    assert store.acquire(requests(key, 1)).admitted
+    assert not store.acquire(requests(key, 1)).admitted
+    assert store.acquire(requests(key + "b", 1)).admitted
 
 
 @pytest.mark.parametrize(("limit", "cost"), [(0, 1), (3, 4), (3, 9)])
-def test_more_than_the_limit_is_never_let_in_and_counts_nothing(
-    counters: RateLimitStore, key: str, limit: int, cost: int
+def test_cost_above_the_limit_is_never_admitted_and_counts_nothing(
+    store: RateLimitStore, key: str, limit: int, cost: int
 ) -> None:
-    refused = counters.acquire(images(key, limit, cost))
-    assert (refused.admitted, used(refused), refused.windows[0].wait) == (False, [0], 60)
+    rejected = store.acquire(images(key, limit, cost))
+    assert (rejected.admitted, used(rejected), rejected.windows[0].wait) == (False, [0], 60)
 
 
-def test_a_window_lets_in_again_when_it_said_so(make_counters: MakeCounters, key: str) -> None:
-    counters = make_counters(window_seconds=1)
-    while not (refused := counters.acquire(requests(key, 2))).windows[0].wait:
+def test_call_is_admitted_after_the_wait(store: RateLimitStore, key: str) -> None:
+    while not (rejected := store.acquire(requests(key, 2, SHORT_REQUESTS))).windows[0].wait:
         pass
-    time.sleep(refused.windows[0].wait + 0.01)
-    assert counters.acquire(requests(key, 2)).admitted
+    time.sleep(rejected.windows[0].wait + 0.01)
+    assert store.acquire(requests(key, 2, SHORT_REQUESTS)).admitted
 
 
-def test_a_window_is_whole_again_when_it_said_so(make_counters: MakeCounters, key: str) -> None:
-    counters = make_counters(window_seconds=1)
-    verdict = counters.acquire(images(key, 9, 9))
-    assert verdict.windows[0].reset == 1
+def test_window_is_empty_after_the_reset(store: RateLimitStore, key: str) -> None:
+    decision = store.acquire(images(key, 9, 9, SHORT_IMAGES))
+    assert decision.windows[0].reset == 1
     time.sleep(1.01)
-    again = counters.acquire(images(key, 9, 9))
+    again = store.acquire(images(key, 9, 9, SHORT_IMAGES))
     assert (again.admitted, used(again)) == (True, [9])
 
 
-def test_more_pictures_wait_longer(counters: RateLimitStore, key: str) -> None:
-    """Each waits for as many to leave as it needs room."""
+def test_each_limit_has_its_own_window(store: RateLimitStore, key: str) -> None:
+    """Two limits on the same unit: the short window is empty again while the day's is not."""
+    daily = replace(IMAGES, name="images_per_day", window_seconds=86_400)
+    call = LimitRequest(key, (RateCheck(SHORT_IMAGES, 2, 2), RateCheck(daily, 3, 2)))
+    first = store.acquire(call)
+    assert (used(first), [window.reset for window in first.windows]) == ([2, 2], [1, 86_400])
+    time.sleep(1.01)
+    second = store.acquire(call)
+    assert (second.admitted, used(second), second.windows[0].wait) == (False, [0, 2], None)
+    assert second.windows[1].wait == pytest.approx(86_400, abs=30)
+    assert store.acquire(replace(call, checks=(RateCheck(SHORT_IMAGES, 2, 1), RateCheck(daily, 3, 1)))).admitted
+
+
+def test_wait_grows_with_the_cost(store: RateLimitStore, key: str) -> None:
+    """A call waits until as many units have left the window as it needs."""
     waits = []
     for cost in (1, 1, 1):
-        assert counters.acquire(images(key, 3, cost)).admitted
+        assert store.acquire(images(key, 3, cost)).admitted
         time.sleep(0.01)
     for cost in (1, 2, 3):
-        window = counters.acquire(images(key, 3, cost)).windows[0]
+        window = store.acquire(images(key, 3, cost)).windows[0]
         assert window.wait is not None
         waits.append(window.wait)
     assert 0 < waits[0] < waits[1] < waits[2] <= 60
     assert window.reset == waits[2]
 
 
-def test_calls_in_flight_come_back(counters: RateLimitStore, key: str) -> None:
+def test_released_calls_are_no_longer_in_flight(store: RateLimitStore, key: str) -> None:
     calls = [LimitRequest(key, max_calls=2) for _ in range(3)]
-    assert [counters.acquire(call).admitted for call in calls] == [True, True, False]
-    counters.release(calls[2])  # it was never in flight
-    assert not counters.acquire(calls[2]).admitted
-    counters.release(calls[0])
-    counters.release(calls[0])
-    assert counters.acquire(calls[2]).admitted
-    assert not counters.acquire(calls[0]).admitted
+    assert [store.acquire(call).admitted for call in calls] == [True, True, False]
+    store.release(calls[2])  # it was never in flight
+    assert not store.acquire(calls[2]).admitted
+    store.release(calls[0])
+    store.release(calls[0])
+    assert store.acquire(calls[2]).admitted
+    assert not store.acquire(calls[0]).admitted
 
 
 @pytest.mark.parametrize("limit", [1, 10, 37])
-def test_a_hundred_at_once_never_get_more_than_the_limit(counters: RateLimitStore, key: str, limit: int) -> None:
-    assert len(at_once(counters, [requests(key, limit) for _ in range(THREADS)])) == limit
+def test_concurrent_calls_never_exceed_the_limit(store: RateLimitStore, key: str, limit: int) -> None:
+    assert len(at_once(store, [requests(key, limit) for _ in range(THREADS)])) == limit
 
 
-def test_a_hundred_at_once_under_several_limits_use_up_the_tightest_and_no_more(
-    counters: RateLimitStore, key: str
-) -> None:
-    admitted = at_once(counters, [both(key, rpm=90, ipm=61, cost=3, max_calls=80) for _ in range(THREADS)])
+def test_concurrent_calls_under_several_limits_use_up_the_tightest(store: RateLimitStore, key: str) -> None:
+    admitted = at_once(store, [both(key, rpm=90, ipm=61, cost=3, max_calls=80) for _ in range(THREADS)])
     assert len(admitted) == 20
-    assert used(counters.acquire(both(key, rpm=90, ipm=61, cost=2, max_calls=80))) == [20, 60]
+    assert used(store.acquire(both(key, rpm=90, ipm=61, cost=2, max_calls=80))) == [20, 60]
 
 
-def test_a_hundred_at_once_and_calls_in_flight(counters: RateLimitStore, key: str) -> None:
+def test_concurrent_calls_never_exceed_max_calls(store: RateLimitStore, key: str) -> None:
     for _ in range(3):
-        admitted = at_once(counters, [LimitRequest(key, max_calls=7) for _ in range(THREADS)])
+        admitted = at_once(store, [LimitRequest(key, max_calls=7) for _ in range(THREADS)])
         assert len(admitted) == 7
         for call in admitted:
-            counters.release(call)
+            store.release(call)

@@ -1,4 +1,4 @@
-"""A storage of its own for each test, on both databases, and a key in it."""
+"""A new storage for each test, on both databases."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each outcome of a call costs, told in its headers; and that no trouble of ours costs a caller its pictures."""
+"""What each outcome of a call charges, and that a failure of the storage does not fail a call that has delivered."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from app.storage.storage import Storage
 from app.storage.tables import LedgerEntry
 from tests.storage.conftest import PRICE
 
-VERDICTS: dict[int | str, ErrorMapping] = dict([*STATUS_CODES.items(), *WITHOUT_CODE.items(), (424242, UNKNOWN_CODE)])
+OUTCOMES: dict[int | str, ErrorMapping] = dict([*STATUS_CODES.items(), *WITHOUT_CODE.items(), (424242, UNKNOWN_CODE)])
 
 
-def three_pictures() -> ImageRequest:
+def three_images() -> ImageRequest:
     return ImageRequest(IMAGE_01, "a prompt", 3, "url")
 
 
-def answer(pictures: int) -> ImageResult:
-    return ImageResult(("http://pictures.example/1.jpeg",) * pictures, None, "trace", 5)
+def result(images: int) -> ImageResult:
+    return ImageResult(("http://images.example/1.jpeg",) * images, None, "trace", 5)
 
 
-def refusal(code: int | str) -> MinimaxError:
+def upstream_error(code: int | str) -> MinimaxError:
     error = MinimaxError(code)
     error.trace_id = "trace"
     return error
@@ -46,7 +46,7 @@ def new_caller(storage: Storage, balance: int | None = 1000) -> Caller:
 
 
 def call(storage: Storage, caller: Caller, outcome: ImageResult | Exception | None) -> Receipt:
-    """One call to MiniMax that ends so."""
+    """One call with this outcome."""
     receipt = Receipt()
     with storage.billing.reserve(caller, IMAGE_01, 3, "a-request", receipt) as charge:
         if isinstance(outcome, Exception):
@@ -56,7 +56,7 @@ def call(storage: Storage, caller: Caller, outcome: ImageResult | Exception | No
     return receipt
 
 
-def refused(storage: Storage, caller: Caller, error: Exception) -> Receipt:
+def failed_call(storage: Storage, caller: Caller, error: Exception) -> Receipt:
     receipt = Receipt()
     with (
         pytest.raises(type(error)) as caught,
@@ -68,13 +68,13 @@ def refused(storage: Storage, caller: Caller, error: Exception) -> Receipt:
 
 
 def last_entry(storage: Storage) -> LedgerEntry:
-    with storage.database.transaction(reads=True) as session:
+    with storage.database.transaction(read_only=True) as session:
         return session.scalars(select(LedgerEntry).order_by(LedgerEntry.id.desc())).all()[0]
 
 
 @pytest.mark.parametrize("delivered", [1, 2, 3])
-def test_delivered_pictures_are_paid_for_and_no_others(storage: Storage, delivered: int) -> None:
-    receipt = call(storage, new_caller(storage), answer(delivered))
+def test_only_delivered_images_are_charged(storage: Storage, delivered: int) -> None:
+    receipt = call(storage, new_caller(storage), result(delivered))
     assert receipt.headers() == {
         "x-amux-charged": str(delivered * PRICE),
         "x-amux-balance": str(1000 - delivered * PRICE),
@@ -83,28 +83,28 @@ def test_delivered_pictures_are_paid_for_and_no_others(storage: Storage, deliver
     assert (entry.kind, entry.charged, entry.trace_id) == ("settle", delivered * PRICE, "trace")
 
 
-def test_more_pictures_than_asked_for_cost_no_more(storage: Storage) -> None:
-    assert call(storage, new_caller(storage), answer(9)).charged == 3 * PRICE
+def test_more_images_than_requested_cost_no_more(storage: Storage) -> None:
+    assert call(storage, new_caller(storage), result(9)).charged == 3 * PRICE
 
 
-def test_who_is_not_limited_is_told_the_cost_alone(storage: Storage) -> None:
-    receipt = call(storage, new_caller(storage, None), answer(2))
+def test_unlimited_key_has_a_charge_and_no_balance(storage: Storage) -> None:
+    receipt = call(storage, new_caller(storage, None), result(2))
     assert receipt.headers() == {"x-amux-charged": "200"}
 
 
-@pytest.mark.parametrize("code", VERDICTS, ids=str)
-def test_no_refusal_of_minimax_costs_anything(storage: Storage, code: int | str) -> None:
-    """But where a picture may be on MiniMax's bill, the ledger says so, with MiniMax's own id."""
-    receipt = refused(storage, new_caller(storage), refusal(code))
+@pytest.mark.parametrize("code", OUTCOMES, ids=str)
+def test_upstream_errors_charge_nothing(storage: Storage, code: int | str) -> None:
+    """If MiniMax may have charged the images, the entry is `unknown` and has MiniMax's trace id."""
+    receipt = failed_call(storage, new_caller(storage), upstream_error(code))
     assert receipt.headers() == {"x-amux-charged": "0", "x-amux-balance": "1000"}
     entry = last_entry(storage)
-    expected = "unknown" if VERDICTS[code].outcome_unknown else "release"
+    expected = "unknown" if OUTCOMES[code].outcome_unknown else "release"
     assert (entry.kind, entry.amount, entry.charged, entry.trace_id) == (expected, 300, 0, "trace")
     assert storage.ledger.check() == []
 
 
-def test_what_may_have_been_drawn_is_what_broke_after_it_was_sent() -> None:
-    assert {code for code, verdict in VERDICTS.items() if verdict.outcome_unknown} == {
+def test_outcome_is_unknown_for_errors_after_sending() -> None:
+    assert {code for code, verdict in OUTCOMES.items() if verdict.outcome_unknown} == {
         "upstream_interrupted",
         "upstream_deadline",
         "upstream_invalid_answer",
@@ -113,16 +113,16 @@ def test_what_may_have_been_drawn_is_what_broke_after_it_was_sent() -> None:
 
 
 @pytest.mark.parametrize("error", [RuntimeError("a bug"), DatabaseUnavailable(), KeyboardInterrupt()], ids=repr)
-def test_whatever_else_breaks_is_unknown_and_costs_nothing(storage: Storage, error: Exception) -> None:
-    assert refused(storage, new_caller(storage), error).charged == 0
+def test_any_other_exception_is_recorded_as_unknown_and_charges_nothing(storage: Storage, error: Exception) -> None:
+    assert failed_call(storage, new_caller(storage), error).charged == 0
     assert last_entry(storage).kind == "unknown"
 
 
-def test_leaving_without_a_word_costs_nothing(storage: Storage) -> None:
+def test_context_without_a_settlement_charges_nothing(storage: Storage) -> None:
     assert call(storage, new_caller(storage), None).headers() == {"x-amux-charged": "0", "x-amux-balance": "1000"}
 
 
-def test_who_cannot_pay_is_told_what_there_is(storage: Storage) -> None:
+def test_insufficient_balance_names_the_balance(storage: Storage) -> None:
     receipt, sent = Receipt(), []
     with (
         pytest.raises(InsufficientBalance) as caught,
@@ -136,8 +136,8 @@ def test_who_cannot_pay_is_told_what_there_is(storage: Storage) -> None:
     assert receipt.headers() == {"x-amux-charged": "0", "x-amux-balance": "299"}
 
 
-def test_a_key_that_is_not_stored_has_no_account(storage: Storage) -> None:
-    with pytest.raises(ValueError, match="account"):
+def test_static_key_cannot_be_charged(storage: Storage) -> None:
+    with pytest.raises(ValueError, match="stored key"):
         call(storage, Caller("static"), None)
 
 
@@ -155,7 +155,9 @@ def failing(error: Exception, act: Callable[..., Any] | None = None) -> Callable
     return fail
 
 
-def test_gone_before_the_call_sends_nothing(storage: Storage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_outage_before_the_reservation_prevents_the_call(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     caller, receipt, sent = new_caller(storage), Receipt(), []
     monkeypatch.setattr(Ledger, "reserve", failing(DatabaseUnavailable()))
     with pytest.raises(DatabaseUnavailable), storage.billing.reserve(caller, IMAGE_01, 3, "a-request", receipt):
@@ -165,46 +167,46 @@ def test_gone_before_the_call_sends_nothing(storage: Storage, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("was_done", [True, False])
-def test_gone_as_it_reserves_leaves_nothing_reserved(
+def test_outage_during_the_reservation_leaves_nothing_reserved(
     storage: Storage, monkeypatch: pytest.MonkeyPatch, was_done: bool
 ) -> None:
-    """A connection that breaks at the commit does not say whether it was done."""
+    """The outcome of the commit is unknown if the connection breaks at it."""
     caller = new_caller(storage)
     reserve = storage.ledger.reserve if was_done else None
     monkeypatch.setattr(storage.ledger, "reserve", failing(CommitOutcomeUnknown(), reserve))
     with pytest.raises(DatabaseUnavailable), storage.billing.reserve(caller, IMAGE_01, 3, "a-request", Receipt()):
         pass
     assert len(storage.ledger.open_owners()) == was_done
-    assert storage.run_maintenance().applied == 1
+    assert storage.maintenance.run().applied == 1
     assert storage.ledger.open_owners() == []
     assert storage.keys.get("key").balance == 1000
 
 
 @pytest.mark.parametrize("was_done", [True, False])
 @pytest.mark.parametrize("error", [DatabaseUnavailable(), CommitOutcomeUnknown(), RuntimeError("a bug")], ids=repr)
-def test_gone_after_the_call_is_settled_later_and_once(
+def test_outage_after_the_call_is_settled_once_from_the_journal(
     storage: Storage, monkeypatch: pytest.MonkeyPatch, was_done: bool, error: Exception
 ) -> None:
     caller = new_caller(storage)
     with monkeypatch.context() as gone:
         done = storage.ledger.close_reservation if was_done else None
         gone.setattr(storage.ledger, "close_reservation", failing(error, done))
-        receipt = call(storage, caller, answer(9))
+        receipt = call(storage, caller, result(9))
     assert receipt.headers() == {"x-amux-charged": "300"}
     assert storage.keys.get("key").balance == 700
-    assert storage.run_maintenance().applied == 1
+    assert storage.maintenance.run().applied == 1
     assert storage.keys.get("key").balance == 700
     assert last_entry(storage).kind == "settle"
     assert storage.ledger.close_reservation(Settlement(last_entry(storage).reservation_id or "", "settle", 3)) is None
     assert storage.ledger.check() == []
 
 
-def test_a_journal_that_cannot_be_written_costs_no_pictures(
+def test_unwritable_journal_does_not_fail_the_call(
     storage: Storage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caller = new_caller(storage)
     (tmp_path / "journal").write_text("a file where a folder should be")
     monkeypatch.setattr(storage.ledger, "close_reservation", failing(DatabaseUnavailable()))
-    assert call(storage, caller, answer(3)).charged == 300
+    assert call(storage, caller, result(3)).charged == 300
     [record] = [record for record in caplog.records if record.levelno == logging.CRITICAL]
     assert "Settlement lost" in record.message

@@ -1,4 +1,4 @@
-"""What a connection that breaks means; and that one which broke while it was idle costs no call anything."""
+"""Broken connections: which error they raise, and that one which broke while idle fails no call."""
 
 from __future__ import annotations
 
@@ -34,53 +34,53 @@ def answer_of(database: Database) -> int:
     return int(row.answer)
 
 
-def gone() -> float | None:
+def unavailable_workers() -> float | None:
     return REGISTRY.get_sample_value("amux_database_gone")
 
 
-def test_that_it_is_gone_is_said_once_with_the_reason_and_that_it_is_back(
+def test_outage_and_recovery_are_logged_once_with_the_reason(
     test_db: ScratchDatabase, database: Database, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engines, "SECONDS", 1)
+    monkeypatch.setattr(engines, "DATABASE_TIMEOUT_SECONDS", 1)
     with test_db.outage():
         for _ in range(3):
             with pytest.raises(DatabaseUnavailable):
                 database.run(WRITE, {})
-            database._hung_until = 0
-            with suppress(DatabaseUnavailable):  # SQLite's can still be read
+            database._fail_fast_until = 0
+            with suppress(DatabaseUnavailable):  # SQLite can still be read
                 ApiKeyStore(database).all()
-        assert gone() == 1
-    time.sleep(HUNG_SECONDS)  # for so long nobody asks one that hangs
+        assert unavailable_workers() == 1
+    time.sleep(HUNG_SECONDS)  # while calls fail fast
     for _ in range(3):
         database.run(WRITE, {})
-    assert gone() == 0
-    lost, back = (record.message for record in caplog.records)
-    reason = lost.removeprefix("The database is gone: calls are refused until it is back. ")
+    assert unavailable_workers() == 0
+    unavailable, available = (record.message for record in caplog.records)
+    reason = unavailable.removeprefix("Database unavailable: rejecting image requests. ")
     assert "locked" in reason or "connection" in reason
-    assert back == "The database is back."
+    assert available == "Database available again"
 
 
 @pytest.mark.parametrize("test_db", ["sqlite"], indirect=True)
-def test_who_has_waited_for_nothing_spares_the_next_ones(
+def test_calls_fail_fast_after_one_has_timed_out(
     test_db: ScratchDatabase, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engines, "SECONDS", 1)
+    monkeypatch.setattr(engines, "DATABASE_TIMEOUT_SECONDS", 1)
     monkeypatch.setattr("app.storage.database.HUNG_SECONDS", 0.5)
     with test_db.outage(), pytest.raises(DatabaseUnavailable):
         database.run(WRITE, {})
     with pytest.raises(DatabaseUnavailable) as caught:
-        database.run(WRITE, {})  # it is back, but nobody asks
+        database.run(WRITE, {})  # it is available, but calls still fail fast
     assert caught.value.__cause__ is None
     time.sleep(0.5)
     database.run(WRITE, {})
 
 
 def test_pool_timeout_means_nothing_was_sent(test_db: ScratchDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines, "POOL_SECONDS", 0.05)
+    monkeypatch.setattr(engines, "POOL_TIMEOUT_SECONDS", 0.05)
     database = Database(test_db.url)
     with ExitStack() as stack:
         for _ in range(engines.POOL_SIZE):
-            stack.enter_context(database.connection(reads=True))
+            stack.enter_context(database.connection(read_only=True))
         with pytest.raises(DatabaseUnavailable) as caught:
             database.run(WRITE, {})
     assert not isinstance(caught.value, CommitOutcomeUnknown)
@@ -89,7 +89,7 @@ def test_pool_timeout_means_nothing_was_sent(test_db: ScratchDatabase, monkeypat
 
 
 @on_postgresql
-def test_a_connection_that_breaks_at_the_commit_leaves_it_undecided(
+def test_connection_broken_at_the_commit_leaves_the_outcome_unknown(
     test_db: ScratchDatabase, database: Database
 ) -> None:
     def write_and_break() -> None:
@@ -102,18 +102,18 @@ def test_a_connection_that_breaks_at_the_commit_leaves_it_undecided(
         write_and_break()
 
 
-def test_a_statement_that_finds_nothing_has_no_row(database: Database) -> None:
+def test_statement_that_finds_nothing_has_no_row(database: Database) -> None:
     assert database.run(text("UPDATE api_keys SET name = 'new' RETURNING id"), {}) is None
 
 
-def test_a_statement_is_a_transaction_of_its_own(database: Database, make_key: MakeKey) -> None:
+def test_run_commits_its_statement(database: Database, make_key: MakeKey) -> None:
     make_key(name="old")
     assert database.run(text("UPDATE api_keys SET name = 'new' RETURNING id"), {}) is not None
     assert ApiKeyStore(database).get("new")
 
 
 @on_postgresql
-def test_a_restart_while_nothing_is_asked_costs_nobody_anything(test_db: ScratchDatabase, database: Database) -> None:
+def test_restart_while_connections_are_idle_fails_no_call(test_db: ScratchDatabase, database: Database) -> None:
     with database.connection(), database.connection():  # two in the pool
         pass
     with test_db.outage():
@@ -122,7 +122,7 @@ def test_a_restart_while_nothing_is_asked_costs_nobody_anything(test_db: Scratch
 
 
 @on_postgresql
-def test_nobody_there_is_told_as_nothing_sent(test_db: ScratchDatabase, database: Database) -> None:
+def test_refused_connection_means_nothing_was_sent(test_db: ScratchDatabase, database: Database) -> None:
     assert answer_of(database) == 42
     with test_db.outage(), pytest.raises(DatabaseUnavailable) as caught:
         answer_of(database)
@@ -130,7 +130,7 @@ def test_nobody_there_is_told_as_nothing_sent(test_db: ScratchDatabase, database
 
 
 @on_postgresql
-def test_a_connection_that_breaks_under_a_statement_leaves_it_undecided(
+def test_connection_broken_under_a_single_statement_leaves_the_outcome_unknown(
     test_db: ScratchDatabase, database: Database
 ) -> None:
     with pytest.raises(CommitOutcomeUnknown):
@@ -139,14 +139,14 @@ def test_a_connection_that_breaks_under_a_statement_leaves_it_undecided(
 
 
 @on_postgresql
-def test_a_transaction_that_breaks_before_its_commit_has_not_been(test_db: ScratchDatabase, database: Database) -> None:
+def test_transaction_broken_before_its_commit_is_rolled_back(test_db: ScratchDatabase, database: Database) -> None:
     with pytest.raises(DatabaseUnavailable) as caught, database.connection() as connection:
         connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
     assert not isinstance(caught.value, CommitOutcomeUnknown)
 
 
 @on_postgresql
-def test_what_comes_after_a_row_of_usage_waits_for_the_disk(
+def test_asynchronous_commit_of_a_usage_row_does_not_outlast_it(
     test_db: ScratchDatabase, database: Database, make_key: MakeKey
 ) -> None:
     UsageStore(database).add(usage_row(make_key()))
@@ -156,32 +156,30 @@ def test_what_comes_after_a_row_of_usage_waits_for_the_disk(
 
 
 @on_postgresql
-def test_what_waits_for_a_lock_too_long_is_known_not_to_be_done(
+def test_lock_timeout_is_known_to_be_rolled_back(
     test_db: ScratchDatabase,
     keys: ApiKeyStore,
     make_key: MakeKey,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The server gives up first: nothing is done later, when nobody expects it, and it is not said to be gone."""
+    """The server gives up first, so that nothing is done later. The database does not count as unavailable."""
     key_id = make_key(100)
-    monkeypatch.setattr(engines, "SERVER_MILLISECONDS", 300)
+    monkeypatch.setattr(engines, "STATEMENT_TIMEOUT_MILLISECONDS", 300)
     database = Database(test_db.url)
-    with psycopg.connect(test_db.url) as somebody:
-        somebody.execute("UPDATE api_keys SET name = name")
+    with psycopg.connect(test_db.url) as other:
+        other.execute("UPDATE api_keys SET name = name")
         with pytest.raises(DatabaseUnavailable) as caught:
-            Ledger(database).reserve(Reservation("1", key_id, "r", "o", pictures=1, price=100))
+            Ledger(database).reserve(Reservation("1", key_id, "r", "o", images=1, price=100))
     assert not isinstance(caught.value, CommitOutcomeUnknown)
-    assert "gone" not in caplog.text
+    assert "unavailable" not in caplog.text
     assert Ledger(database).open_owners() == []
     assert keys.by_id(key_id).balance == 100
     database.engine.dispose()
 
 
 @on_postgresql
-def test_a_connection_that_has_broken_is_made_anew_as_often_as_it_breaks(
-    test_db: ScratchDatabase, database: Database
-) -> None:
+def test_broken_connection_is_replaced_every_time(test_db: ScratchDatabase, database: Database) -> None:
     for _ in range(3):
         assert answer_of(database) == 42
         end_all_connections(test_db.url)
@@ -191,12 +189,14 @@ def end_all_connections(url: str) -> None:
     others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(f"SELECT pg_terminate_backend(pid) {others}")
-        wait_until(lambda: connection.execute(f"SELECT count(*) {others}").fetchone() == (0,), "all are gone")
+        wait_until(
+            lambda: connection.execute(f"SELECT count(*) {others}").fetchone() == (0,), "all connections are closed"
+        )
 
 
 @on_postgresql
-def test_the_isolation_is_ours_whatever_the_server_s_is(test_db: ScratchDatabase) -> None:
-    """A statement that waited for another's row would fail under any higher one."""
+def test_isolation_level_does_not_depend_on_the_server_s_default(test_db: ScratchDatabase) -> None:
+    """Under a higher isolation level, a statement that waited for a row lock would fail."""
     with psycopg.connect(test_db.url, autocommit=True) as owner:
         [name] = owner.execute("SELECT current_database()").fetchone() or [""]
         owner.execute(f"ALTER DATABASE \"{name}\" SET default_transaction_isolation TO 'repeatable read'")
@@ -208,14 +208,14 @@ def test_the_isolation_is_ours_whatever_the_server_s_is(test_db: ScratchDatabase
 
 
 @on_postgresql
-def test_no_call_waits_for_long_and_a_command_for_as_long_as_it_takes(
+def test_statement_timeout_is_for_calls_and_not_for_commands(
     test_db: ScratchDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engines, "SECONDS", 1)
-    impatient, patient = Database(test_db.url), Database(test_db.url, patient=True)
+    monkeypatch.setattr(engines, "DATABASE_TIMEOUT_SECONDS", 1)
+    with_timeout, without_timeout = Database(test_db.url), Database(test_db.url, statement_timeout=False)
     slow = text("SELECT pg_sleep(1.5)")
     with pytest.raises(CommitOutcomeUnknown):
-        impatient.run(slow, {})
-    assert patient.run(slow, {}) is not None
-    for database in (impatient, patient):
+        with_timeout.run(slow, {})
+    assert without_timeout.run(slow, {}) is not None
+    for database in (with_timeout, without_timeout):
         database.engine.dispose()

@@ -1,4 +1,4 @@
-"""Money is reserved, settled and given back exactly once, and the balance is always the sum of the entries."""
+"""Money is reserved, settled and released exactly once, and the balance is always the sum of the entries."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from tests.storage.conftest import PRICE, MakeKey
 Line = tuple[str, int, int]  # kind, amount, charged
 
 
-def reserve(ledger: Ledger, key_id: int, pictures: int = 1, *, price: int = PRICE, owner: str = "somebody") -> str:
+def reserve(ledger: Ledger, key_id: int, images: int = 1, *, price: int = PRICE, owner: str = "somebody") -> str:
     reservation_id = uuid.uuid4().hex
-    ledger.reserve(Reservation(reservation_id, key_id, "a-request", owner, pictures, price))
+    ledger.reserve(Reservation(reservation_id, key_id, "a-request", owner, images, price))
     return reservation_id
 
 
 def lines(database: Database, key_id: int) -> list[Line]:
-    with database.transaction(reads=True) as session:
+    with database.transaction(read_only=True) as session:
         entries = session.scalars(
             select(LedgerEntry).where(LedgerEntry.key_id == key_id).order_by(LedgerEntry.id)
         ).all()
@@ -54,7 +54,7 @@ def balance(database: Database, key_id: int) -> int | None:
         (("unknown", 0), 1000, ("unknown", 300, 0)),
     ],
 )
-def test_what_was_delivered_is_charged_and_the_rest_given_back(
+def test_delivered_images_are_charged_and_the_rest_is_returned(
     database: Database, ledger: Ledger, make_key: MakeKey, settlement: tuple[Outcome, int], left: int, line: Line
 ) -> None:
     key_id = make_key(1000)
@@ -65,7 +65,7 @@ def test_what_was_delivered_is_charged_and_the_rest_given_back(
     assert balance(database, key_id) == left
     assert lines(database, key_id) == [("credit", 1000, 0), ("reserve", -300, 0), line]
     assert ledger.check() == []
-    with database.transaction(reads=True) as session:
+    with database.transaction(read_only=True) as session:
         last = session.scalars(select(LedgerEntry).order_by(LedgerEntry.id.desc())).first()
     assert last is not None
     assert (last.request_id, last.reservation_id, last.trace_id) == ("a-request", reservation_id, "trace")
@@ -73,7 +73,7 @@ def test_what_was_delivered_is_charged_and_the_rest_given_back(
 
 @pytest.mark.parametrize("first", ["settle", "release", "unknown"])
 @pytest.mark.parametrize("second", ["settle", "release", "unknown"])
-def test_a_reservation_ends_once(
+def test_reservation_is_closed_once(
     database: Database, ledger: Ledger, make_key: MakeKey, first: Outcome, second: Outcome
 ) -> None:
     key_id = make_key(100)
@@ -87,14 +87,12 @@ def test_a_reservation_ends_once(
     assert ledger.check() == []
 
 
-def test_a_reservation_that_nobody_made_is_ended_without_a_word(ledger: Ledger) -> None:
+def test_closing_an_unknown_reservation_does_nothing(ledger: Ledger) -> None:
     assert ledger.close_reservation(Settlement("nobody's", "settle", 1)) is None
 
 
-def test_a_settlement_that_comes_after_the_sweep_is_charged_then_and_once(
-    database: Database, ledger: Ledger, make_key: MakeKey
-) -> None:
-    """A journal that was away for longer than the sweep waits: the pictures were delivered all the same."""
+def test_late_settlement_is_charged_once(database: Database, ledger: Ledger, make_key: MakeKey) -> None:
+    """The journal was replayed later than the sweep ran, but the images were delivered."""
     key_id = make_key(500)
     reservation_id = reserve(ledger, key_id, 3)
     assert ledger.sweep(before=now()) == 1
@@ -105,7 +103,7 @@ def test_a_settlement_that_comes_after_the_sweep_is_charged_then_and_once(
     assert ledger.check() == []
 
 
-def test_such_a_one_of_a_key_without_a_balance_moves_none(
+def test_late_settlement_of_unlimited_key_changes_no_balance(
     database: Database, ledger: Ledger, make_key: MakeKey
 ) -> None:
     key_id = make_key(None)
@@ -116,7 +114,7 @@ def test_such_a_one_of_a_key_without_a_balance_moves_none(
     assert ledger.check() == []
 
 
-def test_such_a_one_overdraws_nobody(database: Database, ledger: Ledger, make_key: MakeKey) -> None:
+def test_late_settlement_never_overdraws(database: Database, ledger: Ledger, make_key: MakeKey) -> None:
     key_id = make_key(300)
     reservation_id = reserve(ledger, key_id, 3)
     ledger.sweep(before=now())
@@ -126,7 +124,7 @@ def test_such_a_one_overdraws_nobody(database: Database, ledger: Ledger, make_ke
     assert ledger.check() == []
 
 
-def test_a_key_without_a_balance_is_not_limited(database: Database, ledger: Ledger, make_key: MakeKey) -> None:
+def test_key_without_a_balance_is_not_limited(database: Database, ledger: Ledger, make_key: MakeKey) -> None:
     key_id = make_key(None)
     assert ledger.close_reservation(Settlement(reserve(ledger, key_id, 9, price=10**15), "settle", 9)) == (
         9 * 10**15,
@@ -138,7 +136,7 @@ def test_a_key_without_a_balance_is_not_limited(database: Database, ledger: Ledg
 
 
 @pytest.mark.parametrize("outcome", ["settle", "release", "unknown"])
-def test_a_key_that_gets_a_balance_meanwhile_pays_for_what_comes_after(
+def test_reservation_made_before_the_first_balance_is_not_taken_from_it(
     database: Database, ledger: Ledger, make_key: MakeKey, outcome: Outcome
 ) -> None:
     key_id = make_key(None)
@@ -149,9 +147,7 @@ def test_a_key_that_gets_a_balance_meanwhile_pays_for_what_comes_after(
     assert ledger.check() == []
 
 
-def test_too_small_a_balance_is_refused_and_nothing_is_written(
-    database: Database, ledger: Ledger, make_key: MakeKey
-) -> None:
+def test_insufficient_balance_writes_nothing(database: Database, ledger: Ledger, make_key: MakeKey) -> None:
     key_id = make_key(299)
     with pytest.raises(InsufficientBalance, match="is 299 micro-units and the call costs 300"):
         reserve(ledger, key_id, 3)
@@ -161,7 +157,7 @@ def test_too_small_a_balance_is_refused_and_nothing_is_written(
     assert lines(database, key_id) == [("credit", 299, 0), ("reserve", -200, 0)]
 
 
-def test_a_picture_may_cost_nothing(ledger: Ledger, make_key: MakeKey) -> None:
+def test_price_may_be_zero(ledger: Ledger, make_key: MakeKey) -> None:
     key_id = make_key(0)
     assert ledger.close_reservation(Settlement(reserve(ledger, key_id, 9, price=0), "settle", 9)) == (0, 0)
 
@@ -169,7 +165,7 @@ def test_a_picture_may_cost_nothing(ledger: Ledger, make_key: MakeKey) -> None:
 # Credits
 
 
-def test_a_credit_adds_up(database: Database, ledger: Ledger, make_key: MakeKey) -> None:
+def test_credits_add_up(database: Database, ledger: Ledger, make_key: MakeKey) -> None:
     key_id = make_key(0)
     assert [ledger.credit(key_id, amount) for amount in (50, 25, -75, 0)] == [50, 75, 0, 0]
     assert lines(database, key_id) == [("credit", amount, 0) for amount in (0, 50, 25, -75, 0)]
@@ -177,7 +173,7 @@ def test_a_credit_adds_up(database: Database, ledger: Ledger, make_key: MakeKey)
 
 
 @pytest.mark.parametrize("balance_before", [10, None])
-def test_no_credit_makes_a_balance_negative(
+def test_credit_never_makes_a_balance_negative(
     database: Database, ledger: Ledger, make_key: MakeKey, balance_before: int | None
 ) -> None:
     key_id = make_key(balance_before)
@@ -189,7 +185,7 @@ def test_no_credit_makes_a_balance_negative(
 
 
 @pytest.mark.parametrize("amount", [MAX_BALANCE, MAX_BALANCE + 1, 10**30, -(10**30)])
-def test_no_credit_goes_beyond_what_is_counted_exactly(
+def test_credit_never_exceeds_the_maximum_balance(
     database: Database, ledger: Ledger, make_key: MakeKey, amount: int
 ) -> None:
     key_id = make_key(1)
@@ -200,13 +196,13 @@ def test_no_credit_goes_beyond_what_is_counted_exactly(
     assert ledger.check() == []
 
 
-def test_the_database_itself_refuses_a_negative_balance(database: Database, make_key: MakeKey) -> None:
+def test_database_constraint_rejects_a_negative_balance(database: Database, make_key: MakeKey) -> None:
     make_key(10)
     with pytest.raises(IntegrityError), database.connection() as connection:
         connection.execute(text("UPDATE api_keys SET balance = -1"))
 
 
-def test_nobody_is_credited_who_is_not_there(ledger: Ledger) -> None:
+def test_credit_of_an_unknown_key_is_an_error(ledger: Ledger) -> None:
     with pytest.raises(IntegrityError):
         ledger.credit(4711, 10)
 
@@ -214,7 +210,7 @@ def test_nobody_is_credited_who_is_not_there(ledger: Ledger) -> None:
 # Checking
 
 
-def test_a_balance_that_is_not_the_sum_of_its_entries_is_found(
+def test_check_finds_a_balance_that_is_not_the_sum_of_its_entries(
     database: Database, ledger: Ledger, make_key: MakeKey
 ) -> None:
     key_id, unlimited = make_key(10), make_key(None, "unlimited")
@@ -243,7 +239,7 @@ def test_entries_are_listed_by_day_key_and_kind(ledger: Ledger, make_key: MakeKe
 # Sweeping
 
 
-def test_the_sweep_ends_what_is_old_and_what_nobody_owns_any_more(
+def test_sweep_closes_stale_reservations_and_those_of_dead_processes(
     database: Database, ledger: Ledger, make_key: MakeKey
 ) -> None:
     key_id = make_key(1000)
@@ -256,7 +252,7 @@ def test_the_sweep_ends_what_is_old_and_what_nobody_owns_any_more(
     assert sorted(ledger.open_owners()) == ["alive", "gone"]
     assert ledger.sweep(before=moment, owners=["gone"]) == 2
     assert ledger.sweep(before=moment, owners=["gone"]) == 0
-    with database.transaction(reads=True) as session:
+    with database.transaction(read_only=True) as session:
         states = {row.id: row.state for row in session.scalars(select(ReservationRecord))}
     assert states == {old: "unknown", gone: "unknown", open_still: "open", ended: "settle"}
     assert balance(database, key_id) == 1000 - 200
@@ -267,7 +263,7 @@ def test_the_sweep_ends_what_is_old_and_what_nobody_owns_any_more(
 
 
 def at_once(count: int, act: Callable[[int], object]) -> list[object]:
-    """What `act` returned or raised, for each of 0 to `count`; all begin together."""
+    """What `act` returned or raised for each number below `count`; all start together."""
     barrier = threading.Barrier(min(count, 16))
 
     def run(number: int) -> object:
@@ -282,7 +278,7 @@ def at_once(count: int, act: Callable[[int], object]) -> list[object]:
         return list(pool.map(run, range(count)))
 
 
-def test_calls_at_once_never_overdraw(database: Database, ledger: Ledger, make_key: MakeKey) -> None:
+def test_concurrent_reservations_never_overdraw(database: Database, ledger: Ledger, make_key: MakeKey) -> None:
     key_id = make_key(50 * PRICE)
     found = at_once(200, lambda _: reserve(ledger, key_id))
     assert sum(isinstance(one, str) for one in found) == 50
@@ -291,7 +287,7 @@ def test_calls_at_once_never_overdraw(database: Database, ledger: Ledger, make_k
     assert ledger.check() == []
 
 
-def test_who_ends_a_reservation_at_once_ends_it_once(database: Database, ledger: Ledger, make_key: MakeKey) -> None:
+def test_concurrent_settlements_close_a_reservation_once(database: Database, ledger: Ledger, make_key: MakeKey) -> None:
     key_id = make_key(100 * PRICE)
     reservations = [reserve(ledger, key_id) for _ in range(20)]
     outcomes: list[Outcome] = ["settle", "release", "settle", "release"]
@@ -306,9 +302,7 @@ def test_who_ends_a_reservation_at_once_ends_it_once(database: Database, ledger:
     assert ledger.check() == []
 
 
-def test_two_machines_that_sweep_at_once_end_each_reservation_once(
-    database: Database, ledger: Ledger, make_key: MakeKey
-) -> None:
+def test_concurrent_sweeps_close_each_reservation_once(database: Database, ledger: Ledger, make_key: MakeKey) -> None:
     key_id = make_key(100 * PRICE)
     for _ in range(20):
         reserve(ledger, key_id)
@@ -318,8 +312,10 @@ def test_two_machines_that_sweep_at_once_end_each_reservation_once(
     assert len(lines(database, key_id)) == 1 + 20 + 20
 
 
-def test_everything_at_once_on_one_key_locks_nobody_out(database: Database, ledger: Ledger, make_key: MakeKey) -> None:
-    """Reserving, ending, crediting and sweeping take their locks in one order."""
+def test_concurrent_operations_on_one_key_do_not_deadlock(
+    database: Database, ledger: Ledger, make_key: MakeKey
+) -> None:
+    """Reserving, closing, crediting and sweeping take their locks in the same order."""
     key_id = make_key(1000 * PRICE)
 
     def act(number: int) -> object:

@@ -1,4 +1,4 @@
-"""Whatever happens in whatever order: the ledger agrees with a few lines of plain Python."""
+"""The ledger agrees with a model in plain Python after any sequence of operations."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _numbers = itertools.count()
 
 @dataclass
 class Reserved:
-    """As the model knows it. `ended` is None for an open one."""
+    """A reservation in the model. `ended` is its outcome, None if it is open."""
 
     key: int
-    pictures: int
+    images: int
     price: int
     owner: str
     limited: bool
@@ -62,22 +62,22 @@ class Machine(RuleBasedStateMachine):
     @rule(
         target=reservations,
         key=keys,
-        pictures=st.integers(1, 9),
+        images=st.integers(1, 9),
         price=st.sampled_from([0, 1, 100, 10**15]),
         owner=st.sampled_from(["one", "two"]),
     )
-    def reserve(self, key: int, pictures: int, price: int, owner: str) -> object:
-        cost, balance = pictures * price, self.balances[key]
+    def reserve(self, key: int, images: int, price: int, owner: str) -> object:
+        cost, balance = images * price, self.balances[key]
         reservation_id = f"{next(_numbers)}"
         try:
-            left = self.ledger.reserve(Reservation(reservation_id, key, "r", self._own(owner), pictures, price))
+            left = self.ledger.reserve(Reservation(reservation_id, key, "r", self._own(owner), images, price))
         except InsufficientBalance:
             assert balance is not None
             assert balance < cost
             return multiple()
         self.balances[key] = balance - cost if balance is not None else None
         assert left == self.balances[key]
-        self.reserved[reservation_id] = Reserved(key, pictures, price, owner, balance is not None)
+        self.reserved[reservation_id] = Reserved(key, images, price, owner, balance is not None)
         return reservation_id
 
     @rule(
@@ -91,14 +91,14 @@ class Machine(RuleBasedStateMachine):
         assert self.ledger.close_reservation(Settlement(reservation, outcome, delivered)) == expected
 
     def _ends(self, known: Reserved, outcome: Outcome, delivered: int) -> tuple[int, int | None] | None:
-        cost = min(delivered, known.pictures) * known.price if outcome == "settle" else 0
+        cost = min(delivered, known.images) * known.price if outcome == "settle" else 0
         is_late = known.ended == "unknown" and outcome == "settle"
         if known.ended is not None and not is_late:
             return None
         known.ended = outcome
         balance = self.balances[known.key]
         if known.limited and balance is not None:
-            held = 0 if is_late else known.pictures * known.price
+            held = 0 if is_late else known.images * known.price
             if balance + held < cost:
                 return 0, balance
             self.balances[known.key] = balance + held - cost
@@ -140,7 +140,7 @@ class Machine(RuleBasedStateMachine):
         assert self.ledger.check() == []
         assert {key: self.store.by_id(key).balance for key in self.balances} == self.balances
         assert all(balance is None or balance >= 0 for balance in self.balances.values())
-        with self.database.transaction(reads=True) as session:
+        with self.database.transaction(read_only=True) as session:
             states = {
                 row.id: row.state for row in session.scalars(select(ReservationRecord)) if row.id in self.reserved
             }
@@ -158,7 +158,7 @@ class Machine(RuleBasedStateMachine):
         return f"{id(self)}-{owner}"
 
 
-def test_the_ledger_agrees_with_its_model(database: Database) -> None:
+def test_ledger_agrees_with_its_model(database: Database) -> None:
     machine = type("BoundMachine", (Machine,), {"database": database})
     checks = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
     run(machine, settings=settings(max_examples=30, stateful_step_count=25, suppress_health_check=checks))

@@ -1,4 +1,4 @@
-"""The schema: up, down and up again with data in it, never apart from the tables, and checked at the start."""
+"""Migrations: up, down and up again with data, equal to the tables, and checked at the start."""
 
 from __future__ import annotations
 
@@ -35,24 +35,24 @@ class Schema:
         keys, ledger = ApiKeyStore(self.database), Ledger(self.database)
         keys.create("key", balance=100)
         key_id, reservation_id = keys.get("key").id, uuid.uuid4().hex
-        ledger.reserve(Reservation(reservation_id, key_id, "r", "o", pictures=1, price=10))
+        ledger.reserve(Reservation(reservation_id, key_id, "r", "o", images=1, price=10))
         ledger.close_reservation(Settlement(reservation_id, "settle", 1))
         UsageStore(self.database).add(usage_row(key_id))
         assert all(self.counts().values())
 
     def counts(self) -> dict[str, Any]:
-        with self.database.connection(reads=True) as connection:
+        with self.database.connection(read_only=True) as connection:
             tables = [name for name in inspect(connection).get_table_names() if name != "alembic_version"]
             return {name: connection.scalar(text(f"SELECT count(*) FROM {name}")) for name in tables}
 
     def lines(self, *columns: str) -> list[tuple[Any, ...]]:
-        with self.database.connection(reads=True) as connection:
+        with self.database.connection(read_only=True) as connection:
             chosen = text(f"SELECT kind, {', '.join(columns)} FROM ledger ORDER BY id")
             return [tuple(row) for row in connection.execute(chosen)]
 
 
 def test_up_down_and_up_with_data_in_it(empty_db: ScratchDatabase) -> None:
-    """Step by step, so that each migration meets the data of all before it."""
+    """Step by step, so that each migration runs on the data of those before it."""
     schema = Schema(empty_db.url)
     command.upgrade(schema.config, "head")
     assert set(schema.counts()) == set(Base.metadata.tables)
@@ -67,7 +67,7 @@ def test_up_down_and_up_with_data_in_it(empty_db: ScratchDatabase) -> None:
     schema.database.engine.dispose()
 
 
-def test_a_credits_note_moves_to_a_column_of_its_own_and_back(test_db: ScratchDatabase) -> None:
+def test_credit_note_is_moved_to_its_own_column_and_back(test_db: ScratchDatabase) -> None:
     schema = Schema(test_db.url)
     schema.fill()
     with schema.database.connection() as connection:
@@ -77,6 +77,21 @@ def test_a_credits_note_moves_to_a_column_of_its_own_and_back(test_db: ScratchDa
     command.upgrade(schema.config, "0002")
     after = [("credit", "", "invoice 7"), ("reserve", "r", ""), ("settle", "r", "")]
     assert schema.lines("request_id", "note") == after
+    schema.database.engine.dispose()
+
+
+def test_response_format_of_a_key_is_added_and_removed(test_db: ScratchDatabase) -> None:
+    schema = Schema(test_db.url)
+    schema.fill()
+    ApiKeyStore(schema.database).update("key", response_format="b64_json", requests_per_minute=5)
+    columns = "SELECT name, balance, requests_per_minute"
+    command.downgrade(schema.config, "0002")
+    with schema.database.connection(read_only=True) as connection:
+        assert connection.execute(text(f"{columns} FROM api_keys")).all() == [("key", 90, 5)]
+    command.upgrade(schema.config, "0003")
+    with schema.database.connection(read_only=True) as connection:
+        assert connection.execute(text(f"{columns}, response_format FROM api_keys")).all() == [("key", 90, 5, None)]
+    assert Ledger(schema.database).check() == []
     schema.database.engine.dispose()
 
 
@@ -90,7 +105,7 @@ def test_upgrading_again_changes_nothing(test_db: ScratchDatabase) -> None:
 
 
 def test_schema_and_tables_have_not_drifted_apart(test_db: ScratchDatabase) -> None:
-    """Raises where alembic would have something to write."""
+    """alembic raises if it would generate a migration."""
     schema = Schema(test_db.url)
     command.check(schema.config)
     schema.database.engine.dispose()
@@ -99,12 +114,12 @@ def test_schema_and_tables_have_not_drifted_apart(test_db: ScratchDatabase) -> N
 def make_outdated(url: str) -> None:
     schema = Schema(url)
     with schema.database.connection() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = 'of another time'"))
+        connection.execute(text("UPDATE alembic_version SET version_num = 'of another version'"))
     schema.database.engine.dispose()
 
 
 @pytest.mark.parametrize("state", ["missing", "of another version"])
-def test_the_wrong_schema_is_told_with_its_remedy(empty_db: ScratchDatabase, state: str) -> None:
+def test_wrong_schema_is_an_error_that_names_the_remedy(empty_db: ScratchDatabase, state: str) -> None:
     if state != "missing":
         schema = Schema(empty_db.url)
         command.upgrade(schema.config, "head")
@@ -121,7 +136,7 @@ def test_the_wrong_schema_is_told_with_its_remedy(empty_db: ScratchDatabase, sta
     assert line == (f"The gateway cannot start: the database's schema is {state}. Run: flask --app wsgi db upgrade")
 
 
-def test_no_database_is_told_without_its_password(tmp_path: Path) -> None:
+def test_unreachable_database_is_an_error_without_the_password(tmp_path: Path) -> None:
     ended = start_gunicorn(f"postgresql://user:hunter2@{HOST}:{free_port()}/amux")
     assert ended.returncode == 1
     assert "no answer from DATABASE_URL" in ended.stdout
@@ -130,7 +145,7 @@ def test_no_database_is_told_without_its_password(tmp_path: Path) -> None:
 
 
 def start_gunicorn(url: str) -> subprocess.CompletedProcess[str]:
-    """Which is to end by itself."""
+    """Start gunicorn with a database that ends the start."""
     return subprocess.run(
         [Path(sys.executable).with_name("gunicorn"), "wsgi:app"],
         cwd=ROOT,

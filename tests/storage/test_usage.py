@@ -1,4 +1,4 @@
-"""Old rows of usage go, a bounded number at a time; and those who read keep nobody from paying."""
+"""Expired usage rows are deleted in batches, and queries of usage do not delay billing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.storage.test_journal import usage_row
 from tests.support.databases import ScratchDatabase
 
 
-def test_old_rows_are_removed_a_few_at_a_time(
+def test_expired_rows_are_deleted_in_batches(
     database: Database, make_key: MakeKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(usage, "DELETE_BATCH_SIZE", 2)
@@ -33,10 +33,10 @@ def test_old_rows_are_removed_a_few_at_a_time(
 
 
 @pytest.mark.parametrize("test_db", ["postgresql"], indirect=True)
-def test_who_removes_old_rows_waits_for_nobody_who_does(
+def test_concurrent_deletions_do_not_wait_for_each_other(
     test_db: ScratchDatabase, database: Database, make_key: MakeKey
 ) -> None:
-    """Two who wait for each other would be a deadlock, and look like a database that does not answer."""
+    """A deadlock of two deletions would look like an unavailable database."""
     store, key_id = UsageStore(database), make_key()
     for days in (40, 50, 60):
         store.add(usage_row(key_id, created_at=(now() - timedelta(days=days)).isoformat(), asked=days))
@@ -46,9 +46,7 @@ def test_who_removes_old_rows_waits_for_nobody_who_does(
     assert store.remove_older_than(30) == 0
 
 
-def test_readers_leave_the_pool_and_the_threads_to_others(
-    database: Database, make_key: MakeKey, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_concurrent_queries_are_bounded(database: Database, make_key: MakeKey, monkeypatch: pytest.MonkeyPatch) -> None:
     store, key_id, today = UsageStore(database), make_key(), now().date()
     released, reading = threading.Event(), threading.Semaphore(0)
 

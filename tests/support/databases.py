@@ -1,4 +1,4 @@
-"""Both databases, each with the schema in it: a SQLite file, and one of a PostgreSQL server's."""
+"""Test databases with the schema: a SQLite file, and a database of a PostgreSQL server."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ KINDS = ("sqlite", "postgresql")
 
 
 class ScratchDatabase(Protocol):
-    """One database of its own for one test."""
+    """A database for one test."""
 
     url: str
 
     def outage(self) -> contextlib.AbstractContextManager[None]:
-        """As long as it lasts, nothing can be written there."""
+        """While the context lasts, nothing can be written."""
         ...
 
 
@@ -37,7 +37,7 @@ class ScratchSqlite:
 
     @contextmanager
     def outage(self) -> Iterator[None]:
-        """Somebody else writes, and does not end it."""
+        """Another connection holds the write lock."""
         with contextlib.closing(sqlite3.connect(self.path, isolation_level=None, timeout=60)) as connection:
             connection.execute("BEGIN IMMEDIATE")
             yield
@@ -51,7 +51,7 @@ class ScratchPostgres:
 
     @contextmanager
     def outage(self) -> Iterator[None]:
-        """kill -9, and up again."""
+        """Kill the server, and start it again at the end."""
         self.server.kill()
         try:
             yield
@@ -67,7 +67,7 @@ def migrate(url: str) -> None:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
-    """One server for this test process, with a database `migrated` to make others from."""
+    """One server for this test process. Its database `migrated` is the template of others."""
     if BIN is None:
         pytest.skip("PostgreSQL is missing: run scripts/install-test-tools")
     server = PostgresServer()
@@ -89,7 +89,7 @@ def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def new_test_db(request: pytest.FixtureRequest, *, template: str) -> Iterator[ScratchDatabase]:
-    """Of the kind that `request` has for its parameter; `template` is PostgreSQL's."""
+    """A database of the kind in `request.param`. `template` is `migrated` or, for one without a schema, `template1`."""
     tmp_path: Path = request.getfixturevalue("tmp_path")
     if request.param == "sqlite":
         path = tmp_path / "amux.db"
@@ -108,7 +108,7 @@ def new_test_db(request: pytest.FixtureRequest, *, template: str) -> Iterator[Sc
 
 @pytest.fixture(params=KINDS)
 def test_db(request: pytest.FixtureRequest) -> Iterator[ScratchDatabase]:
-    """A new database with the schema in it; the test runs on both kinds."""
+    """A new database with the schema. The test runs on both kinds."""
     with new_test_db(request, template="migrated") as test_db:
         yield test_db
 

@@ -1,4 +1,4 @@
-"""A real PostgreSQL server that a test may kill, freeze and start again."""
+"""A PostgreSQL server that a test may kill, stop and start again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import psycopg
 
 from tests.support.processes import START_SECONDS
 
-# Debian keeps them out of the PATH.
+# On Debian the server programs are not on the PATH.
 _FOUND = shutil.which(
     "initdb", path=os.pathsep.join([*map(str, Path("/usr/lib/postgresql").glob("*/bin")), os.environ["PATH"]])
 )
@@ -24,10 +24,10 @@ BIN = Path(_FOUND).resolve().parent if _FOUND else None
 
 
 class PostgresServer:
-    """Reached over a socket in a folder of its own. PostgreSQL refuses to run as root."""
+    """Listens on a socket in a temporary folder. Runs as `postgres` for root, as which PostgreSQL does not run."""
 
     def __init__(self, *, durable: bool = False) -> None:
-        """`durable` is for measuring: tests that kill it only need what PostgreSQL itself survives."""
+        """`durable` turns fsync on, for benchmarks. A server that is killed needs none to keep its data."""
         self._fsync = "on" if durable else "off"
         self.user = "postgres" if os.geteuid() == 0 else None
         self._folder = Path(tempfile.mkdtemp(prefix="amux-postgres-", dir="/tmp"))
@@ -39,12 +39,12 @@ class PostgresServer:
         self._run("initdb", "-D", str(self._data), "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8").wait()
 
     def start(self) -> None:
-        """It answers when this returns. Its time zone is nobody's: what depends on it fails."""
+        """Start the server and wait until it responds. Code that depends on its time zone, an unusual one, fails."""
         give_up = time.monotonic() + START_SECONDS
-        while not self._answers():
+        while not self._responds():
             if time.monotonic() > give_up:
-                raise RuntimeError(f"PostgreSQL does not answer:\n{(self._folder / 'log').read_text()}")
-            # What a killed one has left behind keeps the next one from starting, for a moment.
+                raise RuntimeError(f"PostgreSQL does not respond:\n{(self._folder / 'log').read_text()}")
+            # A new server does not start until the shared memory of a killed one is released.
             if self._process is None or self._process.poll() is not None:
                 settings = (
                     "listen_addresses=",
@@ -57,7 +57,7 @@ class PostgresServer:
             time.sleep(0.02)
 
     def kill(self) -> None:
-        """As kill -9 does it, all of its processes: their sockets are closed when this returns."""
+        """Send SIGKILL to all of its processes, and wait until their sockets are closed."""
         if self._process is None:
             return
         children = _children(self._process.pid)
@@ -92,7 +92,7 @@ class PostgresServer:
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             connection.execute(statement.encode())
 
-    def _answers(self) -> bool:
+    def _responds(self) -> bool:
         try:
             psycopg.connect(self.url("postgres"), connect_timeout=START_SECONDS).close()
         except psycopg.OperationalError:

@@ -1,4 +1,4 @@
-"""A real redis-server on a port of its own, which a test may kill, stop and start again. It keeps nothing on disk."""
+"""A redis-server without persistence that a test may kill, stop and start again."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ class RedisServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Empty, and answering when this returns."""
+        """Start an empty server, and wait until it responds."""
         assert REDIS is not None
-        listens = ["--bind", HOST, "--port", str(self.port)]
-        keeps = ["--save", "", "--appendonly", "no", "--dir", str(self._folder), "--logfile", str(self._log)]
-        self._process = subprocess.Popen([REDIS, *listens, *keeps])
+        address = ["--bind", HOST, "--port", str(self.port)]
+        files = ["--save", "", "--appendonly", "no", "--dir", str(self._folder), "--logfile", str(self._log)]
+        self._process = subprocess.Popen([REDIS, *address, *files])
         give_up = time.monotonic() + START_SECONDS
-        while not self._answers():
+        while not self._responds():
             if self._process.poll() is not None or time.monotonic() > give_up:
                 self.kill()
-                raise RuntimeError(f"redis-server does not answer:\n{self._log.read_text()}")
+                raise RuntimeError(f"redis-server does not respond:\n{self._log.read_text()}")
             time.sleep(0.01)
 
     def kill(self) -> None:
-        """As kill -9 does it, also where it is stopped."""
+        """Send SIGKILL, which works for a stopped process too."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
 
     def stop(self) -> None:
-        """It answers nobody, but the kernel still takes connections for it."""
+        """Send SIGSTOP: it no longer responds, but the kernel still accepts connections for it."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
 
@@ -55,7 +55,7 @@ class RedisServer:
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 
-    def _answers(self) -> bool:
+    def _responds(self) -> bool:
         try:
             with socket.create_connection((HOST, self.port), timeout=START_SECONDS) as connection:
                 connection.sendall(b"PING\r\n")

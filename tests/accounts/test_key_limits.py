@@ -1,0 +1,54 @@
+"""A limit that is added in one place only is noticed: the table, the values and the columns agree."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pytest
+
+from app.accounts.key_limits import RATE_LIMITS, KeyLimits, RateLimit
+from app.storage.tables import KEYS
+
+LIMIT_NAMES = [field.name for field in fields(KeyLimits)]
+
+
+def test_fields_of_key_limits_are_the_rate_limits_and_max_calls() -> None:
+    """A row of `RATE_LIMITS` without its field in `KeyLimits`, or the other way round, fails here."""
+    names = [*(rate.name for rate in RATE_LIMITS), "max_calls"]
+    assert names == LIMIT_NAMES
+
+
+@pytest.mark.parametrize("name", LIMIT_NAMES)
+def test_every_limit_has_a_column(name: str) -> None:
+    """Without it, add it to `ApiKey` in app/storage/tables.py, and write a migration."""
+    assert name in KEYS.c
+    assert KEYS.c[name].nullable
+
+
+@pytest.mark.parametrize("attribute", ["name", "header", "option", "option_help", "sentence"])
+def test_no_two_rate_limits_share_a_name(attribute: str) -> None:
+    values = [getattr(rate, attribute) for rate in RATE_LIMITS]
+    assert len(set(values)) == len(values)
+
+
+@pytest.mark.parametrize("rate", RATE_LIMITS, ids=lambda rate: rate.name)
+def test_rate_limit_can_be_counted_and_stated(rate: RateLimit) -> None:
+    assert rate.window_seconds >= 1
+    assert rate.option.startswith("--")
+    assert [sentence.count("{}") for sentence in rate.sentence] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("limits", "rates"),
+    [
+        (KeyLimits(), []),
+        (KeyLimits(max_calls=1), []),
+        (KeyLimits(images_per_minute=0), [("images_per_minute", 0)]),
+        (
+            KeyLimits(requests_per_minute=5, images_per_minute=7, max_calls=9),
+            [("requests_per_minute", 5), ("images_per_minute", 7)],
+        ),
+    ],
+)
+def test_rates_are_those_that_are_set(limits: KeyLimits, rates: list[tuple[str, int]]) -> None:
+    assert [(rate.name, value) for rate, value in limits.rates()] == rates
