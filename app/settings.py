@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from environs import Env, EnvValidationError, validate
 
-from app.model_catalog import IMAGE_01, RESPONSE_FORMATS, Model, ResponseFormat
+from app.model_catalog import IMAGE_01, RESPONSE_FORMATS, Model, ModelAlias, ResponseFormat
 from app.settings_values import PARSERS
 
 DEFAULT_BASE_URL = "https://api.minimax.io"
@@ -35,7 +35,7 @@ class Settings:
     minimax_base_url: str = DEFAULT_BASE_URL
     minimax_timeout_seconds: float = 180.0
     enabled_models: tuple[Model, ...] = (IMAGE_01,)
-    model_aliases: Mapping[str, Model] = field(default_factory=dict)
+    model_aliases: Mapping[str, ModelAlias] = field(default_factory=dict)
     forward_dimensions: bool = False
     default_response_format: ResponseFormat = "url"
     max_calls: int = 1024

@@ -15,12 +15,14 @@ from werkzeug.test import TestResponse
 
 from tests.conftest import AUTH, MakeClient
 from tests.support.fake_minimax import ScriptedServer
+from tests.support.pictures import JPEG
 from tests.support.request_encodings import (
     BASE,
     BOUNDARY,
     EDITS,
     GENERATIONS,
     PLAIN,
+    REFERENCE,
     Part,
     a_file,
     envelope,
@@ -67,7 +69,10 @@ BAD_JSON: dict[str, tuple[bytes, str]] = {
     "a surrogate in UTF-8": (b'{"prompt": "\xed\xa0\x80"}', "not valid UTF-8"),
     "an overlong NUL": (b'{"prompt": "\xc0\x80"}', "not valid UTF-8"),
     "UTF-16": (GOOD.decode().encode("utf-16"), "not valid UTF-8"),
-    "a byte order mark": (b"\xef\xbb\xbf" + GOOD, "BOM"),
+    "two byte order marks": (b"\xef\xbb\xbf" * 2 + GOOD, "BOM"),
+    "a byte order mark alone": (b"\xef\xbb\xbf", "Expecting value"),
+    "a byte order mark later on": (b"{\xef\xbb\xbf" + MEMBERS + b"}", "not valid JSON"),
+    "half a byte order mark": (b"\xef\xbb" + GOOD, "not valid UTF-8"),
     "gzip's first bytes": (b"\x1f\x8b\x08\x00", "not valid UTF-8"),
     "NaN": (b"{" + MEMBERS + b', "n": NaN}', "not finite"),
     "Infinity": (b"{" + MEMBERS + b', "style_weight": Infinity}', "not finite"),
@@ -179,6 +184,45 @@ def test_every_spelling_of_json_is_read(client: FlaskClient, upstream: ScriptedS
     assert [request.json for request in upstream.received] == [PLAIN]
 
 
+@pytest.mark.parametrize("path", [GENERATIONS, EDITS])
+@pytest.mark.parametrize("more", [b"", b" \r\n"])
+def test_a_byte_order_mark_before_json_is_dropped(
+    client: FlaskClient, upstream: ScriptedServer, path: str, more: bytes
+) -> None:
+    body = json.dumps(BASE | {"subject_reference": REFERENCE}).encode()
+    assert client.post(path, data=b"\xef\xbb\xbf" + more + body, content_type=JSON).status_code == 200
+    assert [request.json for request in upstream.received] == [PLAIN | {"subject_reference": REFERENCE}]
+
+
+CODINGS = ["gzip", "br", "deflate", "zstd", "GZIP", "x-gzip", "identity, gzip", "gzip, identity", "aws-chunked", "\xff"]
+
+
+@pytest.mark.parametrize("coding", [*CODINGS, "a" * 5000])
+@pytest.mark.parametrize(
+    ("path", "content_type", "body"),
+    [(GENERATIONS, JSON, GOOD), (EDITS, JSON, GOOD), (EDITS, FORM, GOOD_FORM), (GENERATIONS, JSON, b"\x1f\x8b\x08\0")],
+    ids=["json generations", "json edits", "form", "gzip"],
+)
+def test_a_content_encoding_is_415_and_named(
+    client: FlaskClient, upstream: ScriptedServer, path: str, content_type: str, body: bytes, coding: str
+) -> None:
+    """Whether the body is compressed or not: it is not looked at."""
+    got = client.post(path, data=body, content_type=content_type, headers={"Content-Encoding": coding})
+    assert f"Content-Encoding {coding[:64]} is not" in check(got, upstream, 415, "unsupported_media_type")
+    assert got.headers["Accept-Encoding"] == "identity"
+
+
+@pytest.mark.parametrize("coding", ["identity", "Identity", " identity ", "identity, identity", ""])
+@pytest.mark.parametrize(
+    ("path", "content_type", "body"), [(GENERATIONS, JSON, GOOD), (EDITS, FORM, GOOD_FORM)], ids=["json", "form"]
+)
+def test_the_identity_encoding_is_none(
+    client: FlaskClient, upstream: ScriptedServer, path: str, content_type: str, body: bytes, coding: str
+) -> None:
+    got = client.post(path, data=body, content_type=content_type, headers={"Content-Encoding": coding})
+    assert (got.status_code, len(upstream.received)) == (200, 1)
+
+
 def part(head: bytes, content: bytes = b"x") -> bytes:
     return b"--%s\r\n%s\r\n\r\n%s\r\n" % (BOUNDARY.encode(), head, content)
 
@@ -204,6 +248,30 @@ BAD_FORMS: dict[str, tuple[bytes, str]] = {
 @pytest.mark.parametrize(("body", "words"), BAD_FORMS.values(), ids=BAD_FORMS)
 def test_a_broken_form_is_refused(client: FlaskClient, upstream: ScriptedServer, body: bytes, words: str) -> None:
     assert words in check(client.post(EDITS, data=body, content_type=FORM), upstream, 400, "invalid_form")
+
+
+@pytest.mark.parametrize("encoding", ["base64", "BASE64", "quoted-printable", "x-uuencode", "7-bit", "binary; x"])
+@pytest.mark.parametrize("name", ["image", "prompt", "x" * 100])
+@pytest.mark.parametrize("filename", [b"", b'; filename="a.jpg"'])
+def test_a_transfer_encoding_of_a_part_is_refused_and_named(
+    client: FlaskClient, upstream: ScriptedServer, name: str, encoding: str, filename: bytes
+) -> None:
+    head = DISPOSITION + f'; name="{name}"'.encode() + filename
+    head += b"\r\ncontent-transfer-ENCODING:" + encoding.encode()
+    got = client.post(EDITS, data=part(head) + GOOD_FORM, content_type=FORM)
+    message = check(got, upstream, 400, "invalid_value", name[:64])
+    assert message.startswith(f"{name[:64]} has Content-Transfer-Encoding {encoding}")
+
+
+@pytest.mark.parametrize("encoding", ["7bit", "8bit", "binary", "Binary", "8BIT", " binary ", ""])
+def test_a_transfer_encoding_that_changes_nothing_is_fine(
+    client: FlaskClient, upstream: ScriptedServer, encoding: str
+) -> None:
+    line = b"\r\nContent-Transfer-Encoding: " + encoding.encode()
+    image = part(DISPOSITION + b'; name="image"; filename="a.jpg"\r\nContent-Type: image/jpeg' + line, JPEG)
+    body = b"".join(part(DISPOSITION + f'; name="{n}"'.encode() + line, v.encode()) for n, v in BASE.items())
+    assert client.post(EDITS, data=body + image + END, content_type=FORM).status_code == 200
+    assert [request.json for request in upstream.received] == [PLAIN | {"subject_reference": REFERENCE}]
 
 
 @pytest.mark.parametrize("boundary", ["", "; boundary=", "; boundary=\xff", "; boundary=" + "a" * 10_000, "; boundary"])

@@ -18,7 +18,7 @@ from werkzeug.test import TestResponse
 
 from app import create_app
 from app.errors import InvalidRequest
-from app.model_catalog import IMAGE_01, IMAGE_01_LIVE
+from app.model_catalog import IMAGE_01, IMAGE_01_LIVE, ModelAlias
 from app.sandbox.rules import RequestSchema
 from app.schemas.normalization import normalize
 from app.services.image_request import ImageResult
@@ -36,7 +36,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "enabled_models": (IMAGE_01, IMAGE_01_LIVE),
         "forward_dimensions": True,
         "default_response_format": "b64_json",
-        "model_aliases": {"gpt-image-1": IMAGE_01},
+        "model_aliases": {"gpt-image-1": ModelAlias(IMAGE_01)},
     },
 }
 

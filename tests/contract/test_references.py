@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from werkzeug.test import TestResponse
 
+from tests.contract.reference_requests import (
+    DATA,
+    MB,
+    NOT_SEVERAL,
+    URL,
+    Post,
+    check_refused,
+    check_sent,
+    in_form,
+    in_json,
+    in_pairs,
+    sent,
+)
 from tests.support.fake_minimax import ScriptedServer
 from tests.support.pictures import GIF, JPEG, PNG, WEBP, data_url
 from tests.support.request_encodings import (
@@ -21,48 +32,11 @@ from tests.support.request_encodings import (
     GENERATIONS,
     PLAIN,
     REFERENCE,
-    Part,
     a_file,
     as_reference,
-    envelope,
     multipart,
     post_form,
-    post_parts,
 )
-
-URL = "https://example.com/face.jpg?a=1&b=%2B#x"
-DATA = data_url(JPEG)
-MB = 1024 * 1024
-NOT_BOTH = "Give one reference: a file, or subject_reference, not both."
-Post = Callable[[FlaskClient], TestResponse]
-
-
-def sent(upstream: ScriptedServer) -> list[Any]:
-    return [request.json for request in upstream.received]
-
-
-def check_sent(got: TestResponse, upstream: ScriptedServer, image_file: str) -> None:
-    payload = PLAIN | {"subject_reference": as_reference(image_file)}
-    assert (got.status_code, sent(upstream)) == (200, [payload])
-    assert "x-amux-ignored" not in got.headers
-
-
-def check_refused(got: TestResponse, upstream: ScriptedServer, message: str, param: str) -> None:
-    assert (got.status_code, got.get_json()) == (400, envelope(message, param))
-    assert upstream.received == []
-
-
-def in_json(path: str, **fields: Any) -> Post:
-    return lambda client: client.post(path, json=BASE | fields)
-
-
-def in_form(*files: Callable[[], Part], **fields: Any) -> Post:
-    return lambda client: post_form(client, BASE | fields, *(file() for file in files))
-
-
-def in_pairs(*pairs: tuple[str, str]) -> Post:
-    return lambda client: post_parts(client, *BASE.items(), *pairs)
-
 
 THREE_WAYS = {
     "generations, at the root": in_json(GENERATIONS, subject_reference=REFERENCE),
@@ -214,6 +188,7 @@ def test_a_url_is_never_fetched(client: FlaskClient, upstream: ScriptedServer) -
 NO_URL = "must be an http(s) URL, or a data URL of a JPEG or PNG image"
 NO_DATA_URL = "must be a data URL of the form 'data:image/jpeg;base64,…'"
 NO_BASE64 = "holds invalid base64"
+BASE64URL = "holds invalid base64: - and _ are of the base64url alphabet, send + and / instead"
 NO_TEXT = "must be a non-empty string, or an array with one"
 ENCODED = base64.b64encode(JPEG).decode()
 
@@ -228,9 +203,18 @@ BAD_IMAGE_FILES: list[tuple[Any, str]] = [
         (value, NO_DATA_URL)
         for value in (f"data:image/jpeg;base64{ENCODED}", "data:" + "a" * 300 + f";base64,{ENCODED}")
     ),
-    *((f"data:image/jpeg;base64,{bad}", NO_BASE64) for bad in ("%", "/9j", ENCODED + "=", ENCODED + "=" + ENCODED)),
-    *((f"data:image/jpeg;base64,{bad}", NO_BASE64) for bad in (f" {ENCODED}", f"{ENCODED[:8]}\n{ENCODED[8:]}", "水彩")),
-    *((f"data:image/jpeg;base64,{bad}", NO_BASE64) for bad in (ENCODED.replace("/", "_"), ENCODED + "A===", "/9j/\0")),
+    *((f"data:image/jpeg;base64,{bad}", NO_BASE64) for bad in ("%", "/9j/A", ENCODED + "=", ENCODED + "=" + ENCODED)),
+    *((f"data:image/jpeg;base64,{bad}", NO_BASE64) for bad in (f"\xa0{ENCODED}", f"{ENCODED}\u3000", "水彩")),
+    *(
+        (f"data:image/jpeg;base64,{bad}", NO_BASE64)
+        for bad in (f"{ENCODED[:8]}\v{ENCODED[8:]}", "%2", "%zz", "% 2F9j/")
+    ),
+    *((f"data:image/jpeg;base64,{bad}", NO_BASE64) for bad in (ENCODED + "A===", "/9j/\0", "%FF%D8%FF", "%252F9j/")),
+    *((f"data:image/jpeg;base64,{bad}", NO_BASE64) for bad in ("=" + ENCODED, ENCODED + "?a=b", "_9j*", "/9j/AA=")),
+    *((f"data:image/jpeg;base64,{bad}", BASE64URL) for bad in (ENCODED.replace("/", "_"), "_9j_", "%5F9j-", "_9j_ A")),
+    *((value, NO_DATA_URL) for value in (f"data:image/jpeg#;base64,{ENCODED}", f"data:image/jpeg;base64%2C{ENCODED}")),
+    *((value, NO_DATA_URL) for value in (f"data:image/jpeg;base64;x,{ENCODED}", f"data:image/jpeg;b ase64,{ENCODED}")),
+    (f"\xa0data:image/jpeg;base64,{ENCODED}", NO_URL),
     ("data:image/jpeg;base64,", "must be a JPEG or PNG image"),
     *((value, NO_TEXT) for value in TEXTLESS),
     (None, "is required"),
@@ -251,7 +235,7 @@ NO_ARRAY = "subject_reference must be an array of objects with type and image_fi
 NO_OBJECT = "subject_reference[0] must be an object with type and image_file."
 NO_IMAGES = 'images must be an array of {"image_url": …} objects.'
 TOO_MANY = "subject_reference must hold one reference: MiniMax takes no more."
-EITHER = "Give one reference: images or subject_reference, not both."
+EITHER = NOT_SEVERAL.format("images or subject_reference")
 
 NO_OBJECTS: tuple[Any, ...] = (URL, None, [], REFERENCE, 1)
 NO_IMAGE_ARRAYS: tuple[Any, ...] = (URL, "", {}, [URL], [None], [{}], [{"file_id": "f"}], 0)
@@ -329,13 +313,9 @@ def test_more_than_one_file_is_refused(client: FlaskClient, upstream: ScriptedSe
 def test_a_file_beside_another_reference_is_refused(
     client: FlaskClient, upstream: ScriptedServer, fields: dict[str, Any]
 ) -> None:
-    check_refused(post_form(client, BASE | fields, a_file()), upstream, NOT_BOTH, "image")
-
-
-def test_an_image_field_without_a_file_says_how_to_give_one(client: FlaskClient, upstream: ScriptedServer) -> None:
-    message = "image must be a file part with a file name; give a URL as subject_reference."
-    for name in ("image", "image[]", "image[0]", "image[url]"):
-        check_refused(post_parts(client, *BASE.items(), (name, URL)), upstream, message, "image")
+    other = "images" if "images" in repr(fields) else "subject_reference"
+    got = post_form(client, BASE | fields, a_file())
+    check_refused(got, upstream, NOT_SEVERAL.format(f"a file or {other}"), "image")
 
 
 def test_a_file_input_where_nobody_chose_a_file_is_absent(client: FlaskClient, upstream: ScriptedServer) -> None:

@@ -59,7 +59,7 @@ UNKNOWN_MODEL = "is unknown; served here: MiniMax-Image-01"
 NO_SIZE = "must be WIDTHxHEIGHT in pixels, like 1024x1024, or auto"
 NO_SEED = "must be from -9223372036854775808 to 9223372036854775807"
 NO_WEIGHT = "must be above 0 and at most 1"
-STREAM = "is not supported: pictures come in one JSON answer"
+STREAM = "is not supported: the response is one JSON document"
 MASK = "is not supported: MiniMax redraws a character, it does not inpaint"
 INTEGERS = ("n", "seed", "width", "height")
 BOOLEANS = ("prompt_optimizer", "watermark", "stream")
@@ -142,7 +142,6 @@ JSON_ROWS = [
     *of_other_types("extra_body", "must be an object", dict),
     *of_other_types("style", "must be an object", dict, str),
     *of_other_types("mask", MASK),
-    *of_other_types("image", "is a file of a multipart form; in JSON, give the reference as subject_reference"),
     *each("model", UNKNOWN_MODEL, ""),
     *each("prompt", "must not be empty", ""),
     *each("prompt", "must be a string of valid Unicode", "\ud800", "a\udfff"),

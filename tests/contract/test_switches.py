@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.model_catalog import IMAGE_01, IMAGE_01_LIVE
+from app.model_catalog import IMAGE_01, IMAGE_01_LIVE, ModelAlias
 from tests.conftest import MakeClient
 from tests.support.fake_minimax import ScriptedServer, answer, success
 from tests.support.request_encodings import BASE, EDITS, ENCODINGS, GENERATIONS, PLAIN, Encoding, envelope
@@ -52,7 +52,7 @@ def test_the_live_model_does_not_draw_21_to_9(make_client: MakeClient, upstream:
 def test_edits_never_serves_the_live_model(
     make_client: MakeClient, upstream: ScriptedServer, face: Encoding, enabled: tuple[object, ...]
 ) -> None:
-    client = make_client(enabled_models=enabled, model_aliases={"alias": IMAGE_01_LIVE})
+    client = make_client(enabled_models=enabled, model_aliases={"alias": ModelAlias(IMAGE_01_LIVE)})
     for name in (LIVE, "alias"):
         got = face.post(client, BASE | {"model": name})
         message = "MiniMax-Image-01-live is not served by this endpoint."
@@ -78,7 +78,7 @@ def test_an_unknown_model_is_told_what_is_served(make_client: MakeClient) -> Non
 def test_an_alias_is_the_model_it_stands_for(
     make_client: MakeClient, upstream: ScriptedServer, face: Encoding, name: str
 ) -> None:
-    got = face.post(make_client(model_aliases={"gpt-image-1": IMAGE_01}), BASE | {"model": name})
+    got = face.post(make_client(model_aliases={"gpt-image-1": ModelAlias(IMAGE_01)}), BASE | {"model": name})
     assert (got.status_code, [request.json for request in upstream.received]) == (200, [PLAIN | face.adds])
 
 
@@ -154,7 +154,8 @@ def test_width_and_height_are_for_image_01_only(make_client: MakeClient, upstrea
 
 def test_switches_of_one_endpoint_are_those_of_the_other(make_client: MakeClient, upstream: ScriptedServer) -> None:
     """`EDITS` by a JSON body needs the same alias, format and dimensions as `GENERATIONS`."""
-    client = make_client(model_aliases={"m": IMAGE_01}, default_response_format="b64_json", forward_dimensions=True)
+    aliases = {"m": ModelAlias(IMAGE_01)}
+    client = make_client(model_aliases=aliases, default_response_format="b64_json", forward_dimensions=True)
     upstream.script = answer(success(response_format="base64"))
     body = {
         "model": "M",

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.model_catalog import ASPECT_RATIOS
 from app.sandbox.rules import PIXELS
-from app.schemas.aspect_ratio import ASPECT_RATIOS, SIZES, is_size, ratio_of_size
+from app.schemas.aspect_ratio import SIZES, is_size, ratio_of_size
 
 SIDES = st.integers(1, 99_999)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from werkzeug.datastructures import MultiDict
 
 from app.errors import InvalidRequest
 from app.schemas.form_body import decode_form
@@ -14,7 +13,7 @@ Pairs = list[tuple[str, str]]
 
 
 def decode(pairs: Pairs) -> dict[str, Any]:
-    return decode_form(MultiDict(pairs), MultiDict())
+    return decode_form(pairs, [])
 
 
 ROWS: list[tuple[Pairs, dict[str, Any]]] = [
