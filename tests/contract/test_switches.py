@@ -96,6 +96,45 @@ def test_the_default_response_format_is_for_those_who_send_none(
     assert [list(item) for item in got.get_json()["data"]] == [[ours]]
 
 
+FORMAT_ALIASES = {
+    "vercel": ModelAlias(IMAGE_01, "b64_json"),
+    "langchain": ModelAlias(IMAGE_01, "url"),
+    "plain": ModelAlias(IMAGE_01),
+}
+
+
+@pytest.mark.parametrize("face", ENCODINGS, ids=str)
+@pytest.mark.parametrize(
+    ("name", "asked", "default", "ours"),
+    [
+        ("vercel", None, "url", "b64_json"),
+        ("VERCEL", None, "url", "b64_json"),
+        ("vercel", "url", "url", "url"),
+        ("langchain", None, "b64_json", "url"),
+        ("langchain", "base64", "url", "b64_json"),
+        ("plain", None, "b64_json", "b64_json"),
+        ("plain", None, "url", "url"),
+        ("MiniMax-Image-01", None, "b64_json", "b64_json"),
+        ("image-01", None, "url", "url"),
+    ],
+)
+def test_an_alias_may_have_its_own_default_response_format(
+    make_client: MakeClient,
+    upstream: ScriptedServer,
+    face: Encoding,
+    name: str,
+    asked: str | None,
+    default: str,
+    ours: str,
+) -> None:
+    theirs = {"url": "url", "b64_json": "base64"}[ours]
+    upstream.script = answer(success(response_format=theirs))
+    client = make_client(model_aliases=FORMAT_ALIASES, default_response_format=default)
+    got = face.post(client, BASE | {"model": name, "response_format": asked})
+    assert (got.status_code, [request.json["response_format"] for request in upstream.received]) == (200, [theirs])
+    assert [list(item) for item in got.get_json()["data"]] == [[ours]]
+
+
 DIMENSIONS: list[tuple[dict[str, Any], dict[str, Any], str | None]] = [
     ({}, {}, None),
     ({"width": 512, "height": 2048}, {"width": 512, "height": 2048}, None),
