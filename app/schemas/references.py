@@ -50,8 +50,8 @@ def check_one_reference(fields: Mapping[str, Any], extra: Mapping[str, Any]) -> 
         if "image" in extra:
             given["extra_body"] = "extra_body.image"
     if len(given) > 1:
-        names = " or ".join(given.values())
-        raise InvalidRequest(f"Give one reference, not several: {names}.", param=next(iter(given)))
+        names, others = " or ".join(given.values()), "both" if len(given) == 2 else "all"
+        raise InvalidRequest(f"Give one reference: {names}, not {others}.", param=next(iter(given)))
 
 
 def too_many_references(count: int) -> InvalidRequest:

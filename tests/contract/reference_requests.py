@@ -15,7 +15,7 @@ from tests.support.request_encodings import BASE, PLAIN, Part, as_reference, env
 URL = "https://example.com/face.jpg?a=1&b=%2B#x"
 DATA = data_url(JPEG)
 MB = 1024 * 1024
-NOT_SEVERAL = "Give one reference, not several: {}."
+NOT_BOTH = "Give one reference: {}, not both."
 Post = Callable[[FlaskClient], TestResponse]
 
 

@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from tests.contract.reference_requests import (
     DATA,
     MB,
-    NOT_SEVERAL,
+    NOT_BOTH,
     URL,
     Post,
     check_refused,
@@ -39,40 +39,40 @@ from tests.support.request_encodings import (
 ONE = "MiniMax takes one reference image, not {}."
 IMAGES = [{"image_url": URL}]
 SEVERAL: dict[str, tuple[Post, str, str]] = {
-    "image, images": (in_json(EDITS, image=URL, images=IMAGES), NOT_SEVERAL.format("image or images"), "image"),
+    "image, images": (in_json(EDITS, image=URL, images=IMAGES), NOT_BOTH.format("image or images"), "image"),
     "image, subject_reference": (
         in_json(GENERATIONS, image={"url": DATA}, subject_reference=REFERENCE),
-        NOT_SEVERAL.format("image or subject_reference"),
+        NOT_BOTH.format("image or subject_reference"),
         "image",
     ),
     "all three": (
         in_json(GENERATIONS, image=URL, images=IMAGES, subject_reference=REFERENCE),
-        NOT_SEVERAL.format("image or images or subject_reference"),
+        "Give one reference: image or images or subject_reference, not all.",
         "image",
     ),
     "the same one twice": (
         in_json(EDITS, image=DATA, subject_reference=REFERENCE),
-        NOT_SEVERAL.format("image or subject_reference"),
+        NOT_BOTH.format("image or subject_reference"),
         "image",
     ),
     "image, images in extra_body": (
         in_json(EDITS, image=URL, extra_body={"images": IMAGES}),
-        NOT_SEVERAL.format("image or images"),
+        NOT_BOTH.format("image or images"),
         "image",
     ),
     "images, image in extra_body": (
         in_json(GENERATIONS, images=IMAGES, extra_body={"image": [URL]}),
-        NOT_SEVERAL.format("image or images"),
+        NOT_BOTH.format("image or images"),
         "image",
     ),
     "subject_reference, images in extra_body": (
         in_json(GENERATIONS, subject_reference=REFERENCE, extra_body={"images": IMAGES}),
-        NOT_SEVERAL.format("images or subject_reference"),
+        NOT_BOTH.format("images or subject_reference"),
         "images",
     ),
     "two within extra_body": (
         in_json(GENERATIONS, extra_body={"image": URL, "subject_reference": REFERENCE}),
-        NOT_SEVERAL.format("image or subject_reference"),
+        NOT_BOTH.format("image or subject_reference"),
         "image",
     ),
     "two in an array": (in_json(GENERATIONS, image=[URL, DATA]), ONE.format(2), "image"),
@@ -80,22 +80,22 @@ SEVERAL: dict[str, tuple[Post, str, str]] = {
     "two in an object": (in_json(EDITS, image={"url": URL, "image_url": URL}), ONE.format(2), "image"),
     "a form, image and subject_reference": (
         in_form(image=URL, subject_reference=REFERENCE),
-        NOT_SEVERAL.format("image or subject_reference"),
+        NOT_BOTH.format("image or subject_reference"),
         "image",
     ),
     "a form, image and images": (
         in_form(image=URL, images=IMAGES),
-        NOT_SEVERAL.format("image or images"),
+        NOT_BOTH.format("image or images"),
         "image",
     ),
     "a form, image and extra_body": (
         in_form(image=DATA, extra_body={"subject_reference": REFERENCE}),
-        NOT_SEVERAL.format("image or subject_reference"),
+        NOT_BOTH.format("image or subject_reference"),
         "image",
     ),
     "a form, a file and extra_body's image": (
         in_form(a_file, extra_body={"image": URL}),
-        NOT_SEVERAL.format("a file or extra_body.image"),
+        NOT_BOTH.format("a file or extra_body.image"),
         "image",
     ),
     "a form, image twice": (in_pairs(("image", URL), ("image", URL)), ONE.format(2), "image"),

@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 from tests.contract.reference_requests import (
     DATA,
     MB,
-    NOT_SEVERAL,
+    NOT_BOTH,
     URL,
     Post,
     check_refused,
@@ -235,7 +235,7 @@ NO_ARRAY = "subject_reference must be an array of objects with type and image_fi
 NO_OBJECT = "subject_reference[0] must be an object with type and image_file."
 NO_IMAGES = 'images must be an array of {"image_url": …} objects.'
 TOO_MANY = "subject_reference must hold one reference: MiniMax takes no more."
-EITHER = NOT_SEVERAL.format("images or subject_reference")
+EITHER = NOT_BOTH.format("images or subject_reference")
 
 NO_OBJECTS: tuple[Any, ...] = (URL, None, [], REFERENCE, 1)
 NO_IMAGE_ARRAYS: tuple[Any, ...] = (URL, "", {}, [URL], [None], [{}], [{"file_id": "f"}], 0)
@@ -315,7 +315,7 @@ def test_a_file_beside_another_reference_is_refused(
 ) -> None:
     other = "images" if "images" in repr(fields) else "subject_reference"
     got = post_form(client, BASE | fields, a_file())
-    check_refused(got, upstream, NOT_SEVERAL.format(f"a file or {other}"), "image")
+    check_refused(got, upstream, NOT_BOTH.format(f"a file or {other}"), "image")
 
 
 def test_a_file_input_where_nobody_chose_a_file_is_absent(client: FlaskClient, upstream: ScriptedServer) -> None:

@@ -48,6 +48,13 @@ def as_data_url(prompt: str, image: bytes) -> bytes:
     return post({"model": MODEL, "prompt": prompt, "subject_reference": reference}, path=EDITS)
 
 
+def as_wrapped_data_url(prompt: str, image: bytes) -> bytes:
+    """In lines of 76 characters and without its padding, so that it has to be cleaned."""
+    encoded = base64.b64encode(image).decode().rstrip("=")
+    lines = "\r\n".join(encoded[i : i + 76] for i in range(0, len(encoded), 76))
+    return post({"model": MODEL, "prompt": prompt, "image": f"data:image/jpeg;base64,{lines}"}, path=GENERATIONS)
+
+
 def send_all(callers: list[Caller], request: bytes) -> None:
     threads = [threading.Thread(target=caller.send, args=(request,)) for caller in callers]
     for thread in threads:
@@ -56,7 +63,7 @@ def send_all(callers: list[Caller], request: bytes) -> None:
         thread.join()
 
 
-@pytest.mark.parametrize("make", [as_file, as_data_url])
+@pytest.mark.parametrize("make", [as_file, as_data_url, as_wrapped_data_url])
 def test_an_upload_costs_little_memory_however_many_there_are(
     tmp_path: Path, make: Callable[[str, bytes], bytes]
 ) -> None:
