@@ -66,7 +66,7 @@ class JsonReader:
     def _in_string(self, piece: bytes, at: int) -> int:
         end = piece.find(b'"', at)
         end = len(piece) if end < 0 else end
-        if piece.find(b"\\", at, end) >= 0:  # only then the pattern, which is twenty times slower
+        if _is_escaped(piece, at, end):  # only then the pattern, which is twenty times slower
             end = _end(_STRING, piece, at)
         self._take(piece[at:end])
         if piece[end : end + 1] == b"\\":
@@ -117,6 +117,12 @@ class JsonReader:
         self._rest += b'"'
         self._begin = self._spooled_from = None
         self._may_be_plain = True
+
+
+def _is_escaped(piece: bytes, at: int, end: int) -> bool:
+    """Whether an odd number of backslashes stands before `end`."""
+    text = piece[at:end]
+    return (len(text) - len(text.rstrip(b"\\"))) % 2 == 1
 
 
 def _end(pattern: re.Pattern[bytes], piece: bytes, at: int) -> int:
