@@ -29,7 +29,7 @@ def check_sent(got: TestResponse, upstream: ScriptedServer, image_file: str) -> 
     assert "x-amux-ignored" not in got.headers
 
 
-def check_refused(got: TestResponse, upstream: ScriptedServer, message: str, param: str) -> None:
+def check_rejected(got: TestResponse, upstream: ScriptedServer, message: str, param: str) -> None:
     assert (got.status_code, got.get_json()) == (400, envelope(message, param))
     assert upstream.received == []
 

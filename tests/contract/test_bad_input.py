@@ -88,7 +88,7 @@ BAD_JSON: dict[str, tuple[bytes, str]] = {
 
 @pytest.mark.parametrize("path", [GENERATIONS, EDITS])
 @pytest.mark.parametrize(("body", "words"), BAD_JSON.values(), ids=BAD_JSON)
-def test_a_body_that_is_no_json_object_is_refused(
+def test_a_body_that_is_no_json_object_is_rejected(
     client: FlaskClient, upstream: ScriptedServer, path: str, body: bytes, words: str
 ) -> None:
     assert words in check(client.post(path, data=body, content_type=JSON), upstream, 400, "invalid_json")
@@ -104,7 +104,7 @@ def test_a_body_that_is_no_json_object_is_refused(
         (b'{"model": "image-01", "prompt": "a", "x": [{"y": 1, "y": 2}]}', "y"),
     ],
 )
-def test_a_key_given_twice_is_refused(client: FlaskClient, upstream: ScriptedServer, body: bytes, name: str) -> None:
+def test_a_key_given_twice_is_rejected(client: FlaskClient, upstream: ScriptedServer, body: bytes, name: str) -> None:
     got = client.post(GENERATIONS, data=body, content_type=JSON)
     assert check(got, upstream, 400, "invalid_json", name) == f"The body gives {name} twice in one object."
 
@@ -246,14 +246,14 @@ BAD_FORMS: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize(("body", "words"), BAD_FORMS.values(), ids=BAD_FORMS)
-def test_a_broken_form_is_refused(client: FlaskClient, upstream: ScriptedServer, body: bytes, words: str) -> None:
+def test_a_broken_form_is_rejected(client: FlaskClient, upstream: ScriptedServer, body: bytes, words: str) -> None:
     assert words in check(client.post(EDITS, data=body, content_type=FORM), upstream, 400, "invalid_form")
 
 
 @pytest.mark.parametrize("encoding", ["base64", "BASE64", "quoted-printable", "x-uuencode", "7-bit", "binary; x"])
 @pytest.mark.parametrize("name", ["image", "prompt", "x" * 100])
 @pytest.mark.parametrize("filename", [b"", b'; filename="a.jpg"'])
-def test_a_transfer_encoding_of_a_part_is_refused_and_named(
+def test_a_transfer_encoding_of_a_part_is_rejected_and_named(
     client: FlaskClient, upstream: ScriptedServer, name: str, encoding: str, filename: bytes
 ) -> None:
     head = DISPOSITION + f'; name="{name}"'.encode() + filename
@@ -275,12 +275,14 @@ def test_a_transfer_encoding_that_changes_nothing_is_fine(
 
 
 @pytest.mark.parametrize("boundary", ["", "; boundary=", "; boundary=\xff", "; boundary=" + "a" * 10_000, "; boundary"])
-def test_a_form_without_its_boundary_is_refused(client: FlaskClient, upstream: ScriptedServer, boundary: str) -> None:
+def test_a_form_without_its_boundary_is_rejected(client: FlaskClient, upstream: ScriptedServer, boundary: str) -> None:
     got = client.post(EDITS, data=GOOD_FORM, content_type=f"multipart/form-data{boundary}")
     check(got, upstream, 400, "invalid_form")
 
 
-def test_an_empty_form_is_told_what_it_lacks(client: FlaskClient, upstream: ScriptedServer) -> None:
+def test_an_empty_form_is_an_error_naming_the_first_missing_field(
+    client: FlaskClient, upstream: ScriptedServer
+) -> None:
     for body in (b"", END):
         got = client.post(EDITS, data=body, content_type=FORM)
         assert check(got, upstream, 400, "invalid_value", "model") == "model is required."
@@ -309,7 +311,7 @@ def test_a_form_is_never_guessed_at(
 
 
 @pytest.mark.parametrize("text", [b"\xff", b"a\xf0\x9f\xa6", b"\xed\xa0\x80", b"\xc0\x80", "\ufffd".encode()])
-def test_a_form_field_that_is_not_utf_8_is_refused(client: FlaskClient, upstream: ScriptedServer, text: bytes) -> None:
+def test_a_form_field_that_is_not_utf_8_is_rejected(client: FlaskClient, upstream: ScriptedServer, text: bytes) -> None:
     """U+FFFD itself cannot be told from what the parser writes for broken bytes."""
     got = post_parts(client, ("model", "image-01"), ("prompt", text), a_file())
     message = check(got, upstream, 400, "invalid_value", "prompt")
@@ -338,7 +340,7 @@ def test_path_like_names_are_only_names(client: FlaskClient, upstream: ScriptedS
 @pytest.mark.parametrize(
     ("path", "content_type", "body"), [(GENERATIONS, JSON, GOOD), (EDITS, FORM, GOOD_FORM)], ids=["json", "form"]
 )
-def test_a_body_shorter_than_its_length_is_refused(
+def test_a_body_shorter_than_its_length_is_rejected(
     client: FlaskClient, upstream: ScriptedServer, path: str, content_type: str, body: bytes
 ) -> None:
     """Even where what has come would be a whole request."""
@@ -370,7 +372,7 @@ def address(make_client: MakeClient) -> Iterator[tuple[str, int]]:
 @pytest.mark.parametrize(
     ("path", "content_type", "body"), [(GENERATIONS, JSON, GOOD), (EDITS, FORM, GOOD_FORM)], ids=["json", "form"]
 )
-def test_a_caller_who_stops_sending_is_told(
+def test_a_caller_that_stops_sending_gets_an_error(
     address: tuple[str, int], upstream: ScriptedServer, path: str, content_type: str, body: bytes
 ) -> None:
     head = [f"POST {path} HTTP/1.1", "Host: gateway", f"Content-Type: {content_type}", f"Content-Length: {len(body)}"]

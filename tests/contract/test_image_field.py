@@ -14,7 +14,7 @@ from tests.contract.reference_requests import (
     NOT_BOTH,
     URL,
     Post,
-    check_refused,
+    check_rejected,
     check_sent,
     in_form,
     in_json,
@@ -115,10 +115,10 @@ SEVERAL: dict[str, tuple[Post, str, str]] = {
 
 
 @pytest.mark.parametrize(("post", "message", "param"), SEVERAL.values(), ids=SEVERAL)
-def test_more_than_one_reference_is_refused_in_whatever_spellings(
+def test_more_than_one_reference_is_rejected_in_any_spellings(
     client: FlaskClient, upstream: ScriptedServer, post: Post, message: str, param: str
 ) -> None:
-    check_refused(post(client), upstream, message, param)
+    check_rejected(post(client), upstream, message, param)
 
 
 IMAGE_FIELDS: list[Any] = [DATA, {"url": DATA}, {"image_url": DATA}, {"url": None, "image_url": DATA}]
@@ -161,7 +161,7 @@ def test_image_as_json_in_a_form(client: FlaskClient, upstream: ScriptedServer, 
         check_sent(in_form(extra_body=json.dumps({"image": image}))(client), upstream, URL)
 
 
-def test_what_else_an_image_holds_is_told(client: FlaskClient, upstream: ScriptedServer) -> None:
+def test_other_members_of_image_are_listed_as_ignored(client: FlaskClient, upstream: ScriptedServer) -> None:
     got = client.post(GENERATIONS, json=BASE | {"image": {"url": URL, "detail": "high", "file_id": None}})
     assert (got.status_code, got.headers["x-amux-ignored"]) == (200, "image.detail")
     assert sent(upstream) == [PLAIN | {"subject_reference": as_reference(URL)}]
@@ -174,23 +174,23 @@ SHAPES += [{"url": 1}, {"url": [URL]}, {"url": {"url": URL}}, {"image_url": {"ur
 
 @pytest.mark.parametrize("image", SHAPES, ids=repr)
 @pytest.mark.parametrize("path", [GENERATIONS, EDITS])
-def test_an_image_of_another_shape_is_refused(
+def test_an_image_of_another_shape_is_rejected(
     client: FlaskClient, upstream: ScriptedServer, path: str, image: Any
 ) -> None:
-    check_refused(client.post(path, json=BASE | {"image": image}), upstream, NO_IMAGE, "image")
-    check_refused(client.post(path, json=BASE | {"extra_body": {"image": image}}), upstream, NO_IMAGE, "image")
+    check_rejected(client.post(path, json=BASE | {"image": image}), upstream, NO_IMAGE, "image")
+    check_rejected(client.post(path, json=BASE | {"extra_body": {"image": image}}), upstream, NO_IMAGE, "image")
 
 
 TEXTS = [(bad, fault) for bad, fault in BAD_IMAGE_FILES if isinstance(bad, str) and bad]
 
 
 @pytest.mark.parametrize(("image", "fault"), TEXTS, ids=lambda value: repr(value)[:40])
-def test_the_text_of_an_image_is_a_url_or_a_data_url_or_refused(
+def test_the_text_of_an_image_is_a_url_or_a_data_url_or_rejected(
     client: FlaskClient, upstream: ScriptedServer, image: str, fault: str
 ) -> None:
     for path in (GENERATIONS, EDITS):
-        check_refused(client.post(path, json=BASE | {"image": image}), upstream, f"image {fault}.", "image")
-    check_refused(in_form(image=image)(client), upstream, f"image {fault}.", "image")
+        check_rejected(client.post(path, json=BASE | {"image": image}), upstream, f"image {fault}.", "image")
+    check_rejected(in_form(image=image)(client), upstream, f"image {fault}.", "image")
 
 
 NAMELESS = ["image/jpeg", "image/png", "image/webp", "IMAGE/JPEG", "image/jpeg; charset=binary", "image/*", "image/"]
@@ -208,16 +208,16 @@ def test_a_part_without_a_file_name_is_a_file_if_it_declares_an_image_type(
 
 def test_a_file_without_a_name_is_held_to_the_rules_of_one(client: FlaskClient, upstream: ScriptedServer) -> None:
     nameless = a_file(name=None)
-    check_refused(post_form(client, BASE, nameless, a_file()), upstream, ONE.format(2), "image")
-    check_refused(post_form(client, BASE | {"image": URL}, nameless), upstream, ONE.format(2), "image")
+    check_rejected(post_form(client, BASE, nameless, a_file()), upstream, ONE.format(2), "image")
+    check_rejected(post_form(client, BASE | {"image": URL}, nameless), upstream, ONE.format(2), "image")
     for image in (WEBP, GIF, DATA.encode(), URL.encode()):
         got = post_form(client, BASE, a_file(image, name=None))
-        check_refused(got, upstream, "image must be a JPEG or PNG image.", "image")
+        check_rejected(got, upstream, "image must be a JPEG or PNG image.", "image")
     large = a_file(JPEG.ljust(10 * MB, b"\0"), name=None)
-    check_refused(post_form(client, BASE, large), upstream, "image must be smaller than 10 MB.", "image")
+    check_rejected(post_form(client, BASE, large), upstream, "image must be smaller than 10 MB.", "image")
     mask = a_file(part="mask", name=None)
     message = "mask is not supported: MiniMax redraws a character, it does not inpaint."
-    check_refused(post_form(client, BASE, a_file(), mask), upstream, message, "mask")
+    check_rejected(post_form(client, BASE, a_file(), mask), upstream, message, "mask")
     largest = JPEG.ljust(10 * MB - 1, b"\0")
     check_sent(post_form(client, BASE, a_file(largest, name=None)), upstream, data_url(largest))
 
@@ -231,11 +231,11 @@ NO_FILE_NAME = (
 @pytest.mark.parametrize("part", ["image", "image[]", "image[1]"])
 @pytest.mark.parametrize("declared", [None, "", "application/octet-stream", "text/plain", "imagejpeg", "x/image/png"])
 @pytest.mark.parametrize("image", [JPEG, PNG, WEBP, b"\xff"], ids=["jpeg", "png", "webp", "a byte"])
-def test_any_other_part_without_a_file_name_is_told_that_it_lacks_one(
+def test_any_other_binary_part_without_a_file_name_is_rejected(
     client: FlaskClient, upstream: ScriptedServer, image: bytes, declared: str | None, part: str
 ) -> None:
     got = post_form(client, BASE, a_file(image, part=part, name=None, mime_type=declared))
-    check_refused(got, upstream, NO_FILE_NAME, "image")
+    check_rejected(got, upstream, NO_FILE_NAME, "image")
 
 
 @pytest.mark.parametrize("declared", [None, "text/plain", "text/plain; charset=utf-8", "application/octet-stream"])

@@ -1,4 +1,4 @@
-"""Whatever is sent: an answer of 200 or 4xx, and nothing to MiniMax that MiniMax would refuse.
+"""Whatever is sent: an answer of 200 or 4xx, and nothing to MiniMax that MiniMax would reject.
 
 The near-valid requests are good ones with at most two things spoilt, so that both kinds of answer are seen often.
 """
@@ -150,7 +150,7 @@ def near_valid(draw: st.DrawFn) -> dict[str, Any]:
 
 
 def run_often(gateway: Gateway, *statuses: int) -> None:
-    """Each of these was a good part of the answers, so that the property was not kept by refusing everything."""
+    """Each of these was a good part of the answers, so that the property was not kept by rejecting everything."""
     for status in statuses:
         assert gateway.statuses[status] >= 0.05 * gateway.statuses.total(), gateway.statuses
 
@@ -252,13 +252,13 @@ def test_no_field_that_works_in_json_is_lost_in_a_form(gateway: Gateway) -> None
 
 
 @given(near_valid() | st.dictionaries(st.sampled_from(NAMES) | ANY_TEXT, ANY_JSON))
-def test_normalising_twice_is_as_once(body: dict[str, Any]) -> None:
+def test_normalizing_twice_is_as_once(body: dict[str, Any]) -> None:
     try:
         once = normalize(body)
     except InvalidRequest:
-        event("refused")
+        event("rejected")
         return
-    event("normalised")
+    event("normalized")
     assert json.dumps(normalize(once)) == json.dumps(once)
     assert not {"extra_body", "aigc_watermark", "images"} & set(once)
     assert None not in once.values()

@@ -1,4 +1,4 @@
-"""The reference image: three ways of giving it, one payload; what is refused, and why."""
+"""The reference image: three ways of giving it, one payload; what is rejected, and why."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.contract.reference_requests import (
     NOT_BOTH,
     URL,
     Post,
-    check_refused,
+    check_rejected,
     check_sent,
     in_form,
     in_json,
@@ -99,7 +99,7 @@ def test_a_file_counts_by_its_part_name_and_never_by_its_file_name(
 @pytest.mark.parametrize(
     "declared", ["application/octet-stream", "image/jpeg", "image/png", "image/webp", "text/plain; charset=x", ""]
 )
-def test_the_kind_of_a_file_is_told_by_its_first_bytes(
+def test_the_type_of_a_file_comes_from_its_first_bytes(
     client: FlaskClient, upstream: ScriptedServer, image: bytes, kind: str, declared: str
 ) -> None:
     check_sent(post_form(client, BASE, a_file(image, mime_type=declared)), upstream, data_url(image, kind))
@@ -109,7 +109,7 @@ def test_the_kind_of_a_file_is_told_by_its_first_bytes(
 @pytest.mark.parametrize(
     "head", ["data:image/jpeg", "data:image/png", "data:image/webp", "data:", "DATA:IMAGE/JPEG", "data:image/png;a=b"]
 )
-def test_the_kind_of_a_data_url_is_told_by_its_first_bytes(
+def test_the_type_of_a_data_url_comes_from_its_first_bytes(
     client: FlaskClient, upstream: ScriptedServer, image: bytes, kind: str, head: str
 ) -> None:
     reference = as_reference(f"{head};base64,{base64.b64encode(image).decode()}")
@@ -130,23 +130,23 @@ NO_PICTURES = {
 
 
 @pytest.mark.parametrize("image", NO_PICTURES.values(), ids=NO_PICTURES)
-def test_what_is_no_jpeg_or_png_is_refused_and_both_are_named(
+def test_what_is_no_jpeg_or_png_is_rejected_and_both_are_named(
     client: FlaskClient, upstream: ScriptedServer, image: bytes
 ) -> None:
-    check_refused(post_form(client, BASE, a_file(image)), upstream, "image must be a JPEG or PNG image.", "image")
+    check_rejected(post_form(client, BASE, a_file(image)), upstream, "image must be a JPEG or PNG image.", "image")
     reference = as_reference(data_url(image))
     got = client.post(GENERATIONS, json=BASE | {"subject_reference": reference})
     param = "subject_reference[0].image_file"
-    check_refused(got, upstream, f"{param} must be a JPEG or PNG image.", param)
+    check_rejected(got, upstream, f"{param} must be a JPEG or PNG image.", param)
 
 
 def test_an_image_is_smaller_than_10_mb(client: FlaskClient, upstream: ScriptedServer) -> None:
     """Counted in decoded bytes, whichever way it comes."""
     largest, too_large = (JPEG.ljust(size, b"\0") for size in (10 * MB - 1, 10 * MB))
     param = "subject_reference[0].image_file"
-    check_refused(post_form(client, BASE, a_file(too_large)), upstream, "image must be smaller than 10 MB.", "image")
+    check_rejected(post_form(client, BASE, a_file(too_large)), upstream, "image must be smaller than 10 MB.", "image")
     got = client.post(GENERATIONS, json=BASE | {"subject_reference": as_reference(data_url(too_large))})
-    check_refused(got, upstream, f"{param} must be smaller than 10 MB.", param)
+    check_rejected(got, upstream, f"{param} must be smaller than 10 MB.", param)
 
     check_sent(post_form(client, BASE, a_file(largest)), upstream, data_url(largest))
     upstream.received.clear()
@@ -222,13 +222,13 @@ BAD_IMAGE_FILES: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("image_file", "fault"), BAD_IMAGE_FILES, ids=lambda value: repr(value)[:40])
-def test_an_image_file_is_a_url_or_a_data_url_or_refused(
+def test_an_image_file_is_a_url_or_a_data_url_or_rejected(
     client: FlaskClient, upstream: ScriptedServer, image_file: Any, fault: str
 ) -> None:
     param = "subject_reference[0].image_file"
     for path in (GENERATIONS, EDITS):
         got = client.post(path, json=BASE | {"subject_reference": as_reference(image_file)})
-        check_refused(got, upstream, f"{param} {fault}.", param)
+        check_rejected(got, upstream, f"{param} {fault}.", param)
 
 
 NO_ARRAY = "subject_reference must be an array of objects with type and image_file."
@@ -273,14 +273,14 @@ BAD_SHAPES: list[tuple[dict[str, Any], str, str]] = [
 
 
 @pytest.mark.parametrize(("fields", "message", "param"), BAD_SHAPES, ids=lambda value: repr(value)[:50])
-def test_a_reference_of_another_shape_is_refused(
+def test_a_reference_of_another_shape_is_rejected(
     client: FlaskClient, upstream: ScriptedServer, fields: dict[str, Any], message: str, param: str
 ) -> None:
     for path in (GENERATIONS, EDITS):
-        check_refused(client.post(path, json=BASE | fields), upstream, message, param)
+        check_rejected(client.post(path, json=BASE | fields), upstream, message, param)
 
 
-def test_what_else_a_reference_holds_is_told(client: FlaskClient, upstream: ScriptedServer) -> None:
+def test_other_members_of_a_reference_are_listed_as_ignored(client: FlaskClient, upstream: ScriptedServer) -> None:
     got = client.post(EDITS, json=BASE | {"subject_reference": [REFERENCE[0] | {"strength": 1}]})
     assert (got.status_code, got.headers["x-amux-ignored"]) == (200, "subject_reference.strength")
     got = client.post(EDITS, json=BASE | {"images": [{"image_url": DATA, "detail": "high", "file_id": None}]})
@@ -291,9 +291,9 @@ def test_what_else_a_reference_holds_is_told(client: FlaskClient, upstream: Scri
 @pytest.mark.parametrize(
     "parts", [("image", "image"), ("image[]", "image[]"), ("image", "image[]"), ("image[0]", "image[1]")]
 )
-def test_more_than_one_file_is_refused(client: FlaskClient, upstream: ScriptedServer, parts: tuple[str, str]) -> None:
+def test_more_than_one_file_is_rejected(client: FlaskClient, upstream: ScriptedServer, parts: tuple[str, str]) -> None:
     got = post_form(client, BASE, *(a_file(part=part) for part in parts))
-    check_refused(got, upstream, "MiniMax takes one reference image, not 2.", "image")
+    check_rejected(got, upstream, "MiniMax takes one reference image, not 2.", "image")
 
 
 @pytest.mark.parametrize(
@@ -310,19 +310,19 @@ def test_more_than_one_file_is_refused(client: FlaskClient, upstream: ScriptedSe
     ],
     ids=lambda fields: repr(fields)[:50],
 )
-def test_a_file_beside_another_reference_is_refused(
+def test_a_file_beside_another_reference_is_rejected(
     client: FlaskClient, upstream: ScriptedServer, fields: dict[str, Any]
 ) -> None:
     other = "images" if "images" in repr(fields) else "subject_reference"
     got = post_form(client, BASE | fields, a_file())
-    check_refused(got, upstream, NOT_BOTH.format(f"a file or {other}"), "image")
+    check_rejected(got, upstream, NOT_BOTH.format(f"a file or {other}"), "image")
 
 
 def test_a_file_input_where_nobody_chose_a_file_is_absent(client: FlaskClient, upstream: ScriptedServer) -> None:
     """Browsers send it as a file of no bytes without a name."""
     nothing = {"name": "", "mime_type": "application/octet-stream"}
     got = post_form(client, BASE, a_file(b"", **nothing))
-    check_refused(got, upstream, "image is required: a JPEG or PNG file, or subject_reference.", "image")
+    check_rejected(got, upstream, "image is required: a JPEG or PNG file, or subject_reference.", "image")
     got = post_form(client, BASE, a_file(), a_file(b"", part="image", **nothing), a_file(b"", part="mask", **nothing))
     check_sent(got, upstream, DATA)
 
@@ -337,13 +337,13 @@ FILES = [
 
 
 @pytest.mark.parametrize(("name", "message"), FILES)
-def test_a_file_in_the_place_of_a_field_is_refused(
+def test_a_file_in_the_place_of_a_field_is_rejected(
     client: FlaskClient, upstream: ScriptedServer, name: str, message: str
 ) -> None:
     got = post_form(client, BASE, a_file(), a_file(PNG, part=name))
-    check_refused(got, upstream, message, name)
+    check_rejected(got, upstream, message, name)
     got = post_form(client, BASE | {name: "1"}, a_file(), a_file(PNG, part=name))
-    check_refused(got, upstream, "The same field is given twice.", name)
+    check_rejected(got, upstream, "The same field is given twice.", name)
 
 
 @pytest.mark.parametrize(
@@ -354,13 +354,13 @@ def test_a_file_in_the_place_of_a_field_is_refused(
     ],
 )
 @pytest.mark.parametrize("image", [JPEG, b"", b"a" * 100_000])
-def test_a_file_in_the_place_of_a_list_is_refused(
+def test_a_file_in_the_place_of_a_list_is_rejected(
     client: FlaskClient, upstream: ScriptedServer, name: str, message: str, image: bytes
 ) -> None:
-    check_refused(post_form(client, BASE, a_file(image, part=name)), upstream, message, name)
+    check_rejected(post_form(client, BASE, a_file(image, part=name)), upstream, message, name)
 
 
-def test_any_other_file_is_told_as_ignored(client: FlaskClient, upstream: ScriptedServer) -> None:
+def test_any_other_file_is_listed_as_ignored(client: FlaskClient, upstream: ScriptedServer) -> None:
     got = post_form(client, BASE, a_file(), a_file(part="picture"), a_file(part="image[face]"))
     assert (got.status_code, got.headers["x-amux-ignored"]) == (200, "image[face], picture")
     assert sent(upstream) == [PLAIN | {"subject_reference": REFERENCE}]

@@ -75,9 +75,9 @@ def test_words_are_read_wherever_they_stand(prompt: str, faults: InjectedFaults)
 
 
 @pytest.mark.parametrize("word", ["nonsense=3", "123456", "slow=abc", "slow=-1", "half=2", "1026x", "html-5", "٣"])
-def test_a_misspelt_word_is_refused(draw: Draw, word: str) -> None:
-    refused = draw(prompt=f"A harbour, sandbox:{word}, please")["base_resp"]
-    assert refused == {"status_code": 2013, "status_msg": f"invalid params, {UnknownFault()}"}
+def test_a_misspelt_word_is_rejected(draw: Draw, word: str) -> None:
+    rejected = draw(prompt=f"A harbour, sandbox:{word}, please")["base_resp"]
+    assert rejected == {"status_code": 2013, "status_msg": f"invalid params, {UnknownFault()}"}
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_through_the_gateway_every_fault_is_an_envelope(served: processes.Served
 
 
 @pytest.mark.parametrize("word", ["slow=abc", "withheld=many", "1026x"])
-def test_through_the_gateway_a_misspelt_word_is_told_as_one(served: processes.Served, word: str) -> None:
+def test_through_the_gateway_a_misspelt_word_is_an_error_saying_so(served: processes.Served, word: str) -> None:
     answer = requests.post(
         f"{served.url}/v1/images/generations",
         json={"model": "MiniMax-Image-01", "prompt": f"sandbox:{word}"},

@@ -1,4 +1,4 @@
-"""The sandbox refuses what MiniMax documents that it refuses, in MiniMax's way: HTTP 200 and a code."""
+"""The sandbox rejects what MiniMax documents that it rejects, in MiniMax's way: HTTP 200 and a code."""
 
 from __future__ import annotations
 

@@ -187,7 +187,7 @@ def test_a_large_one_takes_constant_memory_from_the_body_to_its_clean_spelling(s
 
 
 @pytest.mark.parametrize("spoilt", ["*", "%2A", "=", "-", "~"])
-def test_a_large_one_that_is_no_base64_is_refused_in_constant_memory(spoilt: str) -> None:
+def test_a_large_one_that_is_no_base64_is_rejected_in_constant_memory(spoilt: str) -> None:
     encoded = base64.b64encode(LARGEST).decode()
     with spooled(f"data:image/jpeg;base64,{encoded[: 9 * MB]}{spoilt}{encoded[9 * MB :]}") as large:
         tracemalloc.start()
