@@ -17,6 +17,7 @@ from app.errors import InvalidRequest
 from app.schemas.json_body import MAX_ECHOED_CHARS, parse_json
 from app.schemas.reference_image import InvalidReferenceImage, data_url_of_file
 from app.schemas.references import too_many_references
+from app.spooling.json_reader import LARGE_BYTES
 from app.spooling.spool import Spool
 from app.spooling.spooled_text import SpooledText
 
@@ -27,6 +28,9 @@ MAX_DEPTH = 5  # extra_body[subject_reference][][image_file][]
 
 _NAME = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
 _IMAGE_PART = re.compile(r"image(\[[0-9]*\])?", re.ASCII)
+
+
+FormField = tuple[str, str | SpooledText]  # name and value
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class FilePart:
         return not (self.filename or self.content.size)
 
 
-def decode_form(fields: Iterable[tuple[str, str]], files: Iterable[FilePart]) -> dict[str, Any]:
+def decode_form(fields: Iterable[FormField], files: Iterable[FilePart]) -> dict[str, Any]:
     """Return the fields nested as their names say, and the file as `image`, a data URL. Raises `InvalidRequest`."""
     texts = [(name, value) for name, value in fields if value != ""]
     body = _nest((name, value) for name, value in texts if not _IMAGE_PART.fullmatch(name))
@@ -69,8 +73,13 @@ def _one_image(images: list[Any]) -> Any:
     return _data_url(image) if isinstance(image, FilePart) else image
 
 
-def _read_image_text(value: str) -> Any:
-    if "\ufffd" in value:
+def _has_invalid_bytes(value: str | SpooledText) -> bool:
+    """Whether there is a replacement for invalid bytes. A `SpooledText` is ASCII."""
+    return isinstance(value, str) and "\ufffd" in value
+
+
+def _read_image_text(value: str | SpooledText) -> Any:
+    if _has_invalid_bytes(value):
         raise InvalidRequest(
             "image is not valid text. If it is a file, its part needs a file name (filename in Content-Disposition), "
             "or a Content-Type of image/….",
@@ -86,9 +95,10 @@ def _data_url(file: FilePart) -> SpooledText:
         raise InvalidRequest(f"image {error}.", param="image") from None
 
 
-def _read_container(name: str, value: str) -> Any:
-    if name in CONTAINERS and (value == "null" or value.lstrip()[:1] in ("{", "[")):
-        return parse_json(value, param=name)
+def _read_container(name: str, value: str | SpooledText) -> Any:
+    start = value if isinstance(value, str) else value.head(LARGE_BYTES)
+    if name in CONTAINERS and (value == "null" or start.lstrip()[:1] in ("{", "[")):
+        return parse_json(str(value), param=name)
     return value
 
 
@@ -96,14 +106,14 @@ class _BracketObject(dict[str, Any]):
     """An object built from names with brackets, to which further names add. One given as JSON is complete."""
 
 
-def _nest(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
+def _nest(pairs: Iterable[FormField]) -> dict[str, Any]:
     """`a[b]=1` becomes `{a: {b: 1}}`, `a[][b]=1` and `a[0][b]=1` become `{a: [{b: 1}]}`."""
     root: dict[str, Any] = {}
     for name, value in pairs:
         match = _NAME.fullmatch(name)
         keys = [match[1], *re.findall(r"\[([^\[\]]*)\]", match[2])] if match else [name]
         field = keys[0][:MAX_ECHOED_CHARS]
-        if "\ufffd" in value:  # the replacement for invalid bytes
+        if _has_invalid_bytes(value):
             raise InvalidRequest(f"{field} is not valid UTF-8, or holds U+FFFD.", param=field)
         if len(keys) > MAX_DEPTH:
             raise InvalidRequest("A field's name is nested too deeply.", param=field)

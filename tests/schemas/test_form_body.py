@@ -51,6 +51,24 @@ def test_names_with_brackets_are_objects_and_arrays(pairs: Pairs, body: dict[str
     assert decode(pairs) == body
 
 
+IMAGES: list[tuple[Pairs, Any]] = [
+    ([("image", "u")], "u"),
+    ([("image[]", "u")], "u"),
+    ([("image[0]", "u"), ("image", "")], "u"),
+    ([("image", "null")], None),
+    ([("image", "null"), ("image", "u")], "u"),
+    ([("image[url]", "u")], {"url": "u"}),
+    ([("image[][image_url]", "u")], [{"image_url": "u"}]),
+    ([("image", '{"url": "u"}')], {"url": "u"}),
+    ([("image[]", '["u"]')], ["u"]),
+]
+
+
+@pytest.mark.parametrize(("pairs", "image"), IMAGES, ids=str)
+def test_an_image_is_one_text_under_any_of_its_names(pairs: Pairs, image: Any) -> None:
+    assert decode([*pairs, ("a", "1")]) == {"a": "1"} | ({} if image is None else {"image": image})
+
+
 TWICE: list[Pairs] = [
     [("a", "1"), ("a", "1")],
     [("a", "1"), ("a[]", "1")],
