@@ -50,7 +50,6 @@ def create_app(settings: Settings | None = None, minimax: Minimax | None = None)
     app.request_class = GatewayRequest
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.config["SPOOL_FOLDER"] = settings.spool_folder
-    app.config["MAX_FORM_MEMORY_SIZE"] = MAX_BODY_BYTES  # a data URL may be a form field
     app.url_map.merge_slashes = False  # a redirect response would not carry the JSON envelope
     app.json.sort_keys = False  # type: ignore[attr-defined]
 

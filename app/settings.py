@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from environs import validate
 
-from app.model_catalog import IMAGE_01, RESPONSE_FORMATS, Model, ResponseFormat
+from app.model_catalog import IMAGE_01, RESPONSE_FORMATS, Model, ModelAlias, ResponseFormat
 from app.settings_parsers import PARSERS
 from app.settings_table import Row, find_unknown, read_rows, row
 
@@ -72,8 +72,12 @@ class Settings:
         "add `,MiniMax-Image-01-live` to serve it on generations; it does not support `21:9`",
         shown=f"`{IMAGE_01.id}`",
     )
-    model_aliases: Mapping[str, Model] = row(
-        "AMUX_MODEL_ALIASES", "aliases", {}, "`gpt-image-1=MiniMax-Image-01,…` for clients with hard-wired names"
+    model_aliases: Mapping[str, ModelAlias] = row(
+        "AMUX_MODEL_ALIASES",
+        "aliases",
+        {},
+        "`gpt-image-1=MiniMax-Image-01,…` for clients with hard-wired names; `…=MiniMax-Image-01:b64_json` also sets "
+        "their default `response_format`",
     )
     forward_dimensions: bool = row(
         "AMUX_FORWARD_DIMENSIONS",

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from environs import ValidationError
 
-from app.model_catalog import MODELS, Model, find_model
+from app.model_catalog import MODELS, RESPONSE_FORMATS, Model, ModelAlias, find_model
 
 _HEADER_SAFE = re.compile(r"[!-~]+", re.ASCII)
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?", re.ASCII)
@@ -66,16 +66,25 @@ def _parse_models(value: str) -> tuple[Model, ...]:
     return tuple(dict.fromkeys(_parse_model(name) for name in value.split(",")))
 
 
-def _parse_aliases(value: str) -> dict[str, Model]:
+def _parse_aliases(value: str) -> dict[str, ModelAlias]:
+    """`alias=model` or `alias=model:response_format`, with commas between them; keys in lower case."""
     aliases = {}
     for pair in filter(None, (part.strip() for part in value.split(","))):
         alias, equals, name = pair.partition("=")
         if not (alias.strip() and equals):
-            raise ValidationError("Expected pairs alias=model with commas between them.")
+            raise ValidationError("Expected pairs alias=model, or alias=model:response_format, between commas.")
         if find_model(alias.strip()) is not None:
             raise ValidationError("Expected aliases that are not themselves names of models.")
-        aliases[alias.strip().lower()] = _parse_model(name)
+        aliases[alias.strip().lower()] = _parse_alias_target(name)
     return aliases
+
+
+def _parse_alias_target(value: str) -> ModelAlias:
+    name, colon, text = value.partition(":")
+    response_format = next((known for known in RESPONSE_FORMATS if known == text.strip()), None)
+    if colon and response_format is None:
+        raise ValidationError(f"Expected after the model's colon one of: {', '.join(RESPONSE_FORMATS)}.")
+    return ModelAlias(_parse_model(name), response_format)
 
 
 def _parse_folder(value: str) -> str | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from app.model_catalog import IMAGE_01, IMAGE_01_LIVE
+from app.model_catalog import IMAGE_01, IMAGE_01_LIVE, ModelAlias
 from app.settings import ROWS, ConfigError, Settings, markdown_rows
 from app.settings_table import find_unknown
 from tests.support.processes import ROOT, environment, procfile_command
@@ -85,7 +85,17 @@ GOOD: list[tuple[str, str, str, Any]] = [
         "AMUX_MODEL_ALIASES",
         "GPT-Image-1=MiniMax-Image-01, dall-e-3 = image-01-live,",
         "model_aliases",
-        {"gpt-image-1": IMAGE_01, "dall-e-3": IMAGE_01_LIVE},
+        {"gpt-image-1": ModelAlias(IMAGE_01), "dall-e-3": ModelAlias(IMAGE_01_LIVE)},
+    ),
+    (
+        "AMUX_MODEL_ALIASES",
+        "a=MiniMax-Image-01:b64_json, B = image-01-live : url ,c=image-01",
+        "model_aliases",
+        {
+            "a": ModelAlias(IMAGE_01, "b64_json"),
+            "b": ModelAlias(IMAGE_01_LIVE, "url"),
+            "c": ModelAlias(IMAGE_01),
+        },
     ),
     *[("AMUX_FORWARD_DIMENSIONS", text, "forward_dimensions", True) for text in ("true", "True", "1", "yes", "on")],
     *[("AMUX_FORWARD_DIMENSIONS", text, "forward_dimensions", False) for text in ("false", "FALSE", "0", "no", "off")],
@@ -198,6 +208,13 @@ BAD: dict[str, list[str]] = {
         "a=secretly",
         "a=image-01,b",
         "image-01=image-01",
+        "a=image-01:",
+        "a=image-01:secretly",
+        "a=image-01:base64",
+        "a=image-01:URL",
+        "a=:url",
+        "a=image-01:url:url",
+        "a:url=image-01,image-01:url",
     ],
     "AMUX_FORWARD_DIMENSIONS": ["", "maybe", "2", "secretly"],
     "AMUX_DEFAULT_RESPONSE_FORMAT": ["", "base64", "URL", "png", "secretly"],

@@ -1,4 +1,4 @@
-"""Owns `POST /v1/images/generations` and `POST /v1/images/edits`."""
+"""`POST /v1/images/generations` and `POST /v1/images/edits`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 from flask import Blueprint, Response
 from flask.typing import ResponseReturnValue
 
-from app.schemas.image_request_schema import EDITS, GENERATIONS, FormImageRequestSchema, ImageRequestSchema
-from app.services.image_request import ImageRequest
+from app.schemas.form_request_schema import FormImageRequestSchema
+from app.schemas.image_request_schema import EDITS, GENERATIONS, ImageRequestSchema
 from app.services.image_service import ImageService
 from app.services.response import to_openai
 from app.settings import Settings
@@ -31,26 +31,34 @@ def create_images_blueprint(settings: Settings, service: ImageService, authentic
 
     @images.post("/generations")
     def generations() -> ResponseReturnValue:
-        return draw(generations_schema.read(json_body()))
+        return generate_images(generations_schema, json_body())
 
     @images.post("/edits")
     def edits() -> ResponseReturnValue:
-        return draw(edits_form_schema.read(form_body()) if is_form() else edits_schema.read(json_body()))
+        if is_form():
+            return generate_images(edits_form_schema, form_body())
+        return generate_images(edits_schema, json_body())
 
-    def draw(image_request: ImageRequest) -> ResponseReturnValue:
+    def generate_images(schema: ImageRequestSchema, body: dict[str, Any]) -> ResponseReturnValue:
         context = current_context()
+        caller = context.known_caller
+        image_request = schema.read(body, caller.response_format)
         context.set_request(image_request)
-        result = service.generate(context.known_caller, image_request, context.request_id, context.receipt)
+        result = service.generate(caller, image_request, context.request_id, context.receipt)
         context.set_result(result)
-        return send_json(to_openai(result, image_request, created=int(time.time())), then=result.close)
+        document = to_openai(result, image_request, created=int(time.time()))
+        return stream_json_response(document, on_close=result.close)
 
     return images
 
 
-def send_json(document: Any, then: Callable[[], None]) -> Response:
-    """`document` chunk by chunk, and `then` something once it is sent or the caller is gone."""
+def stream_json_response(document: Any, on_close: Callable[[], None]) -> Response:
+    """Return `document` as a JSON response that is sent in chunks.
+
+    `on_close` is called once the response is sent, or the caller has disconnected.
+    """
     body = JsonBody(document)
     response = Response(body, content_type="application/json")
     response.content_length = len(body)
-    response.call_on_close(then)
+    response.call_on_close(on_close)
     return response

@@ -1,4 +1,4 @@
-"""Owns the sandbox's two endpoints: MiniMax's image generation, and the pictures behind its URLs."""
+"""The sandbox's endpoints: MiniMax's image generation, and the images behind its URLs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from app.sandbox.drawing import draw_jpeg
 from app.sandbox.fault_injection import InjectedFaults, UnknownFault, break_connection
 from app.sandbox.rules import RequestSchema, open_reference, pixels_of
 
-MAX_KEPT_PICTURES = 256
+MAX_STORED_IMAGES = 256
 _SCHEMA = RequestSchema()
 _MESSAGES = {
     1000: "unknown error",
@@ -33,49 +33,49 @@ _MESSAGES = {
 }
 
 
-class PictureStore:
-    """The last pictures drawn, by name; the oldest go first."""
+class ImageStore:
+    """The images last drawn, by name. The oldest are dropped beyond `MAX_STORED_IMAGES`."""
 
     def __init__(self) -> None:
-        self._pictures: OrderedDict[str, bytes] = OrderedDict()
+        self._images: OrderedDict[str, bytes] = OrderedDict()
         self._lock = threading.Lock()
 
-    def add(self, picture: bytes) -> str:
+    def add(self, image: bytes) -> str:
+        """Store an image and return its name."""
         name = uuid.uuid4().hex
         with self._lock:
-            self._pictures[name] = picture
-            while len(self._pictures) > MAX_KEPT_PICTURES:
-                self._pictures.popitem(last=False)
+            self._images[name] = image
+            while len(self._images) > MAX_STORED_IMAGES:
+                self._images.popitem(last=False)
         return name
 
     def get(self, name: str) -> bytes | None:
         with self._lock:
-            return self._pictures.get(name)
+            return self._images.get(name)
 
 
 class SandboxError(Exception):
-    """Ends in MiniMax's way of refusing: HTTP 200 with a code."""
+    """An error in MiniMax's way: HTTP 200 with a code. Without a `message`, the code's own."""
 
     def __init__(self, code: int, message: str | None = None) -> None:
         super().__init__(code)
         self.code = code
-        self.message = message or _MESSAGES.get(code, "rehearsed refusal")
+        self.message = message or _MESSAGES.get(code, "injected error")
 
 
 def create_sandbox(api_key: str) -> Flask:
-    """The stand-in as a WSGI app that accepts `api_key` only."""
+    """Return the stand-in as a WSGI app that accepts `api_key` only."""
     app = Flask(__name__, static_folder=None)
-    store = PictureStore()
+    store = ImageStore()
 
     @app.post("/v1/image_generation")
     def image_generation() -> ResponseReturnValue:
         _check_key(api_key)
-        drawing, reference, rehearsal = _read(request.get_json(silent=True))
-        fault = _rehearse(rehearsal)
-        return fault or _answer(drawing, _draw(drawing, reference, rehearsal.withheld), store)
+        fields, reference, faults = _read(request.get_json(silent=True))
+        return _inject(faults) or _success(fields, _draw(fields, reference, faults.withheld), store)
 
-    @app.get("/pictures/<name>.jpg")
-    def picture(name: str) -> ResponseReturnValue:
+    @app.get("/images/<name>.jpg")
+    def image(name: str) -> ResponseReturnValue:
         return Response(store.get(name) or abort(404), content_type="image/jpeg")
 
     @app.get("/healthz")
@@ -83,7 +83,7 @@ def create_sandbox(api_key: str) -> Flask:
         return jsonify({"status": "ok"})
 
     @app.errorhandler(SandboxError)
-    def refuse(error: SandboxError) -> ResponseReturnValue:
+    def handle_error(error: SandboxError) -> ResponseReturnValue:
         return _respond({"base_resp": {"status_code": error.code, "status_msg": error.message}})
 
     return app
@@ -96,42 +96,42 @@ def _check_key(api_key: str) -> None:
 
 def _read(body: Any) -> tuple[dict[str, Any], Image.Image | None, InjectedFaults]:
     try:
-        drawing = _SCHEMA.load(body)
-        return drawing, open_reference(drawing), InjectedFaults.of(drawing["prompt"])
+        fields = _SCHEMA.load(body)
+        return fields, open_reference(fields), InjectedFaults.of(fields["prompt"])
     except (ValidationError, UnknownFault) as error:
         raise SandboxError(2013, f"invalid params, {error}") from error
 
 
-def _rehearse(rehearsal: InjectedFaults) -> Response | None:
-    """The answer that is no drawing, where the prompt asks for one."""
-    time.sleep(rehearsal.slow)
-    if rehearsal.code:
-        raise SandboxError(rehearsal.code)
-    if rehearsal.fault == "html":
+def _inject(faults: InjectedFaults) -> Response | None:
+    """Wait, then fail as the prompt says. Return the faulty response, or None if the images are to be drawn."""
+    time.sleep(faults.slow)
+    if faults.code:
+        raise SandboxError(faults.code)
+    if faults.fault == "html":
         return Response("<html><h1>502 Bad Gateway</h1></html>", 502, content_type="text/html")
-    if rehearsal.fault:
-        break_connection(request.environ, rehearsal.fault)
+    if faults.fault:
+        break_connection(request.environ, faults.fault)
         return Response()
     return None
 
 
-def _draw(drawing: dict[str, Any], reference: Image.Image | None, withheld: int) -> list[bytes]:
-    seed = drawing.get("seed", secrets.randbits(32))
-    size = pixels_of(drawing)
-    label = f"{drawing.get('aspect_ratio', '')} {size[0]}x{size[1]}".strip()
+def _draw(fields: dict[str, Any], reference: Image.Image | None, withheld: int) -> list[bytes]:
+    seed = fields.get("seed", secrets.randbits(32))
+    size = pixels_of(fields)
+    label = f"{fields.get('aspect_ratio', '')} {size[0]}x{size[1]}".strip()
     return [
-        draw_jpeg(prompt=drawing["prompt"], seed=seed, index=index, size=size, label=label, reference=reference)
-        for index in range(drawing["n"] - withheld)
+        draw_jpeg(prompt=fields["prompt"], seed=seed, index=index, size=size, label=label, reference=reference)
+        for index in range(fields["n"] - withheld)
     ]
 
 
-def _answer(drawing: dict[str, Any], pictures: list[bytes], store: PictureStore) -> Response:
-    if drawing["response_format"] == "base64":
-        data = {"image_base64": [base64.b64encode(picture).decode() for picture in pictures]}
+def _success(fields: dict[str, Any], images: list[bytes], store: ImageStore) -> Response:
+    if fields["response_format"] == "base64":
+        data = {"image_base64": [base64.b64encode(image).decode() for image in images]}
     else:
-        data = {"image_urls": [url_for("picture", name=store.add(picture), _external=True) for picture in pictures]}
-    # The counts are strings on MiniMax's wire, although its documentation calls them integers.
-    counts = {"success_count": str(len(pictures)), "failed_count": str(drawing["n"] - len(pictures))}
+        data = {"image_urls": [url_for("image", name=store.add(image), _external=True) for image in images]}
+    # MiniMax sends the counts as strings, although its documentation calls them integers.
+    counts = {"success_count": str(len(images)), "failed_count": str(fields["n"] - len(images))}
     return _respond({"data": data, "metadata": counts, "base_resp": {"status_code": 0, "status_msg": "success"}})
 
 

@@ -1,4 +1,4 @@
-"""Owns the words in a prompt that make the sandbox fail: `sandbox:1026`, `sandbox:slow=3`, `sandbox:half`, …"""
+"""Fault injection: words in a prompt make the sandbox fail: `sandbox:1026`, `sandbox:slow=3`, `sandbox:half`, …"""
 
 from __future__ import annotations
 
@@ -18,18 +18,21 @@ _KNOWN = re.compile(
 
 
 class UnknownFault(ValueError):
-    """A word that means nothing here; the message says which do.
+    """A `sandbox:` word that is not known. The message lists those that are.
 
-    It quotes nothing of the prompt: the gateway would not pass it on.
+    It does not quote the prompt, as the gateway would then not pass the message on.
     """
 
     def __init__(self) -> None:
-        super().__init__("a sandbox word is none of CODE, slow=SECONDS, withheld=PICTURES, html, reset, half")
+        super().__init__("a sandbox word is none of CODE, slow=SECONDS, withheld=IMAGES, html, reset, half")
 
 
 @dataclass(frozen=True)
 class InjectedFaults:
-    """What to do instead of drawing well: `slow` in seconds, `withheld` in pictures, `fault` on the wire."""
+    """Faults of one response.
+
+    `code` is MiniMax's, `slow` a delay in seconds, `withheld` a number of images, `fault` one of html, reset, half.
+    """
 
     code: int | None = None
     slow: float = 0.0
@@ -38,7 +41,10 @@ class InjectedFaults:
 
     @classmethod
     def of(cls, prompt: str) -> InjectedFaults:
-        """Raises `UnknownFault`: one that is misspelt would be taken for a rehearsal that went well."""
+        """Return the faults that `prompt` asks for.
+
+        Raises `UnknownFault` for a misspelt word, which would otherwise pass for a fault that was handled.
+        """
         code, numbers, fault = None, {"slow": 0.0, "withheld": 0.0}, None
         for word in _WORD.findall(prompt):
             known = _KNOWN.fullmatch(word)
@@ -54,7 +60,7 @@ class InjectedFaults:
 
 
 def break_connection(environ: dict[str, Any], fault: str) -> None:
-    """Ends the caller's connection with a reset, or in the middle of an answer, behind the server's back."""
+    """End the connection with a reset, or within the response (`fault` "half"), without the server's knowledge."""
     connection: socket.socket = environ.get("gunicorn.socket") or environ["werkzeug.socket"]
     if fault == "half":
         body = json.dumps({"id": "half", "data": {"image_urls": ["http://127.0.0.1/"]}}).encode()
@@ -63,8 +69,8 @@ def break_connection(environ: dict[str, Any], fault: str) -> None:
         connection.shutdown(socket.SHUT_RDWR)
     else:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        # The server still holds this descriptor: it gets a dead line to speak into, and the real one is reset.
-        dead, other_end = socket.socketpair()
+        # Closing the descriptor resets the connection. The server still uses the number: it gets a closed socket.
+        closed, other_end = socket.socketpair()
         other_end.close()
-        os.dup2(dead.fileno(), connection.fileno())
-        dead.close()
+        os.dup2(closed.fileno(), connection.fileno())
+        closed.close()

@@ -1,4 +1,4 @@
-"""How gunicorn serves the sandbox: on loopback only, in one process, which keeps the pictures."""
+"""gunicorn configuration of the sandbox: loopback only, one process, which stores the images."""
 
 import os
 
@@ -7,5 +7,5 @@ workers = 1
 worker_class = "gthread"
 threads = 320
 control_socket_disable = True
-graceful_timeout = 210  # as the gateway's own by default: a stop of both loses no answer between them
+graceful_timeout = 210  # the gateway's default, so that stopping both at once loses no response
 loglevel = "warning"

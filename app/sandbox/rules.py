@@ -1,4 +1,7 @@
-"""Owns what MiniMax's documentation allows in a request; anything else is refused with code 2013 or 1026."""
+"""Request schema after MiniMax's documentation. What it does not allow is an error, code 2013.
+
+Facts about models come from the catalog; all other rules are written again, as a check on the gateway.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,9 @@ from urllib.parse import urlsplit
 from marshmallow import RAISE, Schema, ValidationError, fields, validate, validates_schema
 from PIL import Image
 
-# Aspect ratio to the pixels that MiniMax draws.
+from app.model_catalog import ASPECT_RATIOS, DIMENSIONS, MODELS
+
+# Aspect ratio to width and height in pixels, as MiniMax documents them.
 PIXELS = {
     "1:1": (1024, 1024),
     "16:9": (1280, 720),
@@ -22,7 +27,8 @@ PIXELS = {
     "9:16": (720, 1280),
     "21:9": (1344, 576),
 }
-_SIDE = validate.And(validate.Range(512, 2048), lambda side: _require(side % 8 == 0, "not a multiple of 8"))
+_SIDE = validate.OneOf(DIMENSIONS, error="not a multiple of 8 from 512 to 2048")
+_MODELS = {model.upstream_id: model for model in MODELS}
 
 
 def _require(condition: bool, message: str) -> None:
@@ -62,7 +68,7 @@ def _check_image_file(value: str) -> None:
 
 
 def decode_data_url(value: str) -> bytes:
-    """The bytes of a JPEG or PNG data URL whose declared type is the true one. Raises `ValidationError`."""
+    """Return the bytes of a JPEG or PNG data URL. Raises `ValidationError` if they are not of the declared type."""
     head, _, encoded = value.partition(";base64,")
     _require(head in ("data:image/jpeg", "data:image/png"), "image_file is of an unsupported type")
     try:
@@ -85,15 +91,15 @@ class ReferenceSchema(Schema):
 
 
 class RequestSchema(Schema):
-    """The body of `POST /v1/image_generation`; an unknown field is an error."""
+    """Body of `POST /v1/image_generation`. An unknown field is an error."""
 
     class Meta:
         unknown = RAISE
 
-    model = fields.String(required=True, validate=validate.OneOf(["image-01", "image-01-live"]))
+    model = fields.String(required=True, validate=validate.OneOf(_MODELS))
     prompt = fields.String(required=True, validate=[validate.Length(1, 1500), _check_text])
     n = _JsonInteger(load_default=1, validate=validate.Range(1, 9))
-    aspect_ratio = fields.String(validate=validate.OneOf(list(PIXELS)))
+    aspect_ratio = fields.String(validate=validate.OneOf(ASPECT_RATIOS))
     response_format = fields.String(load_default="url", validate=validate.OneOf(["url", "base64"]))
     seed = _JsonInteger(validate=validate.Range(-(2**63), 2**63 - 1))
     prompt_optimizer = _JsonBoolean()
@@ -105,27 +111,28 @@ class RequestSchema(Schema):
 
     @validates_schema(skip_on_field_errors=True)
     def _check_combinations(self, data: dict[str, Any], **_: Any) -> None:
-        live = data["model"] == "image-01-live"
+        model = _MODELS[data["model"]]
+        ratio = data.get("aspect_ratio", model.aspect_ratios[0])
         _require(("width" in data) == ("height" in data), "width and height come together")
-        _require(not (live and "width" in data), "width and height are for image-01 only")
-        _require(not (live and data.get("aspect_ratio") == "21:9"), "21:9 is for image-01 only")
+        _require(model.supports_dimensions or "width" not in data, "the model does not support width and height")
+        _require(ratio in model.aspect_ratios, f"the model does not support {ratio}")
 
 
 def pixels_of(request: dict[str, Any]) -> tuple[int, int]:
-    """Width and height of the picture: the aspect ratio beats width and height, as MiniMax documents."""
+    """Return width and height of the image. The aspect ratio overrides width and height, as MiniMax documents."""
     if "aspect_ratio" not in request and "width" in request:
         return request["width"], request["height"]
     return PIXELS[request.get("aspect_ratio", "1:1")]
 
 
 def open_reference(request: dict[str, Any]) -> Image.Image | None:
-    """The reference picture where it came as data; one behind a URL is not fetched. Raises `ValidationError`."""
+    """Return the reference image of a data URL, None for a URL, which is not fetched. Raises `ValidationError`."""
     for reference in request.get("subject_reference", ()):
         if reference["image_file"].startswith("data:"):
             try:
-                picture = Image.open(BytesIO(decode_data_url(reference["image_file"])))
-                picture.load()
+                image = Image.open(BytesIO(decode_data_url(reference["image_file"])))
+                image.load()
             except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-                return None  # only its first bytes are an image's; MiniMax's own answer to this is not documented
-            return picture
+                return None  # only the first bytes are an image's; what MiniMax answers to this is not documented
+            return image
     return None

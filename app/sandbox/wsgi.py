@@ -1,4 +1,4 @@
-"""The sandbox's entry point: `gunicorn --config app/sandbox/gunicorn.conf.py app.sandbox.wsgi:app`."""
+"""Entry point of the sandbox: `gunicorn --config app/sandbox/gunicorn.conf.py app.sandbox.wsgi:app`."""
 
 import os
 

@@ -1,1 +1,1 @@
-"""From a caller's body to an `ImageRequest`: decoding, normalising spellings, validating."""
+"""From a caller's body to an `ImageRequest`: decoding, normalizing spellings, validating."""

@@ -1,6 +1,6 @@
-"""Owns the field types: JSON's own types without coercion, and the few that the contract shapes itself.
+"""Field types: JSON's own types without coercion, and those that the contract defines.
 
-marshmallow's own `Integer` reads 1.5 as 1 and its `Boolean` reads "yes"; here a wrong type is an error.
+marshmallow's `Integer` reads 1.5 as 1 and its `Boolean` reads "yes"; here a wrong type is an error.
 Messages continue a sentence that begins with the field's name.
 """
 
@@ -19,7 +19,7 @@ _Messages = dict[str, str | list[Any] | dict[Any, Any]]
 
 
 class Strict(fields.Field[Any]):
-    """The base of all: a value `is_valid` or the error says what it `must be`."""
+    """Base class: a value for which `is_valid` is False is an error, and the message says what it must be."""
 
     default_error_messages: _Messages = {"required": "is required", "null": "is required"}
 
@@ -33,7 +33,7 @@ class Strict(fields.Field[Any]):
 
 
 class StrictString(Strict):
-    """A string that can be written as UTF-8 (JSON can spell half of a surrogate pair, which can't)."""
+    """A string that can be written as UTF-8 (a lone surrogate, which JSON can spell, cannot)."""
 
     default_error_messages: _Messages = {"type": "must be a string of valid Unicode"}
 
@@ -47,7 +47,7 @@ class StrictString(Strict):
         return True
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Any:
-        # Far too long for any of these fields, which is for their own rules to say.
+        # Too long for any of these fields; their own rules report it.
         value = str(value) if isinstance(value, SpooledText) else value
         return super()._deserialize(value, attr, data, **kwargs)
 
@@ -80,7 +80,7 @@ class StrictBoolean(Strict):
 
 
 class Unsupported(Strict):
-    """A field that would be harmful to ignore; its message says what to do instead."""
+    """A field that must not be ignored silently; `message` says what to do instead."""
 
     def __init__(self, message: str) -> None:
         super().__init__(error_messages={"type": message})
@@ -90,7 +90,7 @@ class Unsupported(Strict):
 
 
 class ImageFile(Strict):
-    """An http(s) URL, a data URL of a JPEG or PNG, or an array of those, of which the first non-empty counts."""
+    """An http(s) URL, a data URL of a JPEG or PNG, or an array of those, of which the first non-empty one is used."""
 
     default_error_messages: _Messages = {
         "type": "must be a non-empty string, or an array with one",
@@ -109,5 +109,5 @@ class ImageFile(Strict):
             raise self.make_error("image", fault=str(error)) from None
 
 
-# Fields whose form face is the text of a JSON literal.
+# Fields that a form carries as the text of a JSON literal.
 JSON_LITERAL_FIELDS = (StrictInteger, StrictNumber, StrictBoolean)

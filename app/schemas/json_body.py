@@ -1,4 +1,4 @@
-"""Owns how a JSON body is read: strictly, so that nothing in it is lost or guessed."""
+"""Strict JSON decoding: UTF-8, no duplicate keys, no NaN."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from app.errors import InvalidRequest
 from app.spooling.json_reader import JsonReader
 from app.spooling.spool import Spool
 
-MAX_ECHOED_CHARS = 64  # of a caller's own name, in a refusal
+MAX_ECHOED_CHARS = 64  # of a name or value that the caller sent, in an error
 
 
 def decode_json(pieces: Iterable[bytes], spool: Spool) -> dict[str, Any]:
-    """The object in the body, which must be UTF-8; a long text stays in `spool`. Raises `InvalidRequest`."""
-    reader = JsonReader(spool)
+    """Return the object in the body, with a `SpooledText` in `spool` for each long string.
+
+    A byte order mark at the start is dropped (RFC 8259 section 8.1). Raises `InvalidRequest`, `SpoolFull`.
+    """
+    reader = JsonReader(spool, decode_white_space=True)
     for piece in pieces:
         reader.feed(piece)
     document = reader.read(_parse_utf8)
@@ -27,16 +30,16 @@ def decode_json(pieces: Iterable[bytes], spool: Spool) -> dict[str, Any]:
 
 def _parse_utf8(body: bytes) -> Any:
     try:
-        return parse_json(body.decode("utf-8"))
+        return parse_json(body.decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise InvalidRequest("The body is not valid UTF-8.", code="invalid_json") from None
 
 
 def parse_json(text: str, *, param: str | None = None) -> Any:
-    """Any JSON value; duplicate keys and NaN are refused. Raises `InvalidRequest`, under `param` where given."""
+    """Return any JSON value. Raises `InvalidRequest`, with `param` if given, also for duplicate keys and NaN."""
     where = param or "The body"
     try:
-        return json.loads(text, object_pairs_hook=_object_without_duplicates, parse_constant=_refuse_constant)
+        return json.loads(text, object_pairs_hook=_object_without_duplicates, parse_constant=_reject_constant)
     except json.JSONDecodeError as error:
         fault = f"is not valid JSON: {error.msg}, at line {error.lineno}, column {error.colno}"
     except RecursionError:
@@ -52,7 +55,7 @@ def parse_json(text: str, *, param: str | None = None) -> Any:
 
 
 class DuplicateKey(ValueError):
-    """Its text is the key."""
+    """An object has the same key twice. The message is the key."""
 
 
 def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -62,5 +65,5 @@ def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return document
 
 
-def _refuse_constant(name: str) -> NoReturn:
+def _reject_constant(name: str) -> NoReturn:
     raise ValueError(name)

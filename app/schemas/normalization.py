@@ -1,6 +1,6 @@
-"""Owns the spellings: the many ways of writing a field become one, before anything is validated.
+"""Normalizes aliases, `extra_body`, nested `style` and the spellings of the reference image into canonical fields.
 
-Both endpoints come through here, so no field can work in JSON and be lost in a form.
+Runs before validation, for JSON and forms alike, so that no field works in one and is lost in the other.
 """
 
 from __future__ import annotations
@@ -9,28 +9,32 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.errors import InvalidRequest
+from app.schemas.references import check_one_reference, normalize_image, rename_images
 from app.spooling.spooled_text import SpooledText
 
-# OpenAI's word for "you choose", and what forms send for a field left empty.
+# OpenAI's "auto", and what forms send for a field left empty.
 _SIZE_NOT_GIVEN = ("auto", "")
 ALIASES = {"aigc_watermark": "watermark"}
 _STYLE_FIELDS = ("style_type", "style_weight")
 
 
 def normalize(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The same request in canonical spelling: no nulls, no `extra_body`, flat style, references in one place.
+    """Return the request in canonical spelling: no nulls, no `extra_body`, flat style, one reference at most.
 
-    Normalising twice gives the same as once. Raises `InvalidRequest` where two spellings disagree.
+    Idempotent. Raises `InvalidRequest` if two spellings disagree, or if there is more than one reference.
     """
     fields = _without_null(body)
     extra = fields.pop("extra_body", {})
     if not isinstance(extra, dict):
         raise InvalidRequest("extra_body must be an object.", param="extra_body")
     extra = _without_null(extra)
-    if "extra_body" in extra:  # one inside the other has no meaning: renamed, it is told as ignored
+    if "extra_body" in extra:  # nested, it has no meaning: renamed, it is listed as ignored
         extra["extra_body.extra_body"] = extra.pop("extra_body")
     has_style = any(isinstance(part.get("style"), dict) for part in (fields, extra))
-    canonical = _canonical(extra) | _canonical(fields)  # a real top-level field wins
+    extra, fields = _canonical(extra), _canonical(fields)
+    check_one_reference(fields, extra)
+    canonical = extra | fields  # a top-level field overrides extra_body's
+    rename_images(canonical)
     if has_style and "style_type" not in canonical:
         raise InvalidRequest("style_type is required with style.", param="style_type")
     return canonical
@@ -41,7 +45,9 @@ def _canonical(fields: dict[str, Any]) -> dict[str, Any]:
         if alias in fields:
             _set(fields, name, fields.pop(alias), spelled=alias)
     _flatten_style(fields)
-    _rename_images(fields)
+    normalize_image(fields)
+    if fields.get("images") == []:
+        del fields["images"]
     if fields.get("size") in _SIZE_NOT_GIVEN:
         del fields["size"]
     if fields.get("response_format") == "base64":
@@ -60,12 +66,12 @@ def _set(fields: dict[str, Any], name: str, value: Any, *, spelled: str) -> None
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Whether two JSON values are equal; 1 and true, which Python takes for equal, are not."""
+    """Return whether two JSON values are equal; 1 and true, which Python takes for equal, are not."""
     return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
 
 
 def _flatten_style(fields: dict[str, Any]) -> None:
-    """`style: {style_type, style_weight}` becomes the flat fields; a plain string is DALL-E's and stays, unused."""
+    """Replace `style: {style_type, style_weight}` by the flat fields. A plain string is DALL-E's and stays, ignored."""
     style = fields.get("style")
     if style is None or isinstance(style, str | SpooledText):
         return
@@ -77,19 +83,3 @@ def _flatten_style(fields: dict[str, Any]) -> None:
             _set(fields, name, value, spelled=f"style.{name}")
         else:
             fields[f"style.{name}"] = value
-
-
-def _rename_images(fields: dict[str, Any]) -> None:
-    """OpenAI's `images: [{image_url}]` becomes `subject_reference`."""
-    if "images" not in fields:
-        return
-    images = fields.pop("images")
-    if images == []:
-        return
-    if not (isinstance(images, list) and all(isinstance(image, dict) and image.get("image_url") for image in images)):
-        raise InvalidRequest('images must be an array of {"image_url": …} objects.', param="images")
-    if fields.get("subject_reference", []) != []:
-        raise InvalidRequest("Give one reference: images or subject_reference, not both.", param="images")
-    fields["subject_reference"] = [{"type": "character", "image_file": image["image_url"]} for image in images]
-    for image in images:
-        fields |= {f"images.{name}": value for name, value in _without_null(image).items() if name != "image_url"}

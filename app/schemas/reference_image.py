@@ -1,34 +1,26 @@
-"""Owns what a reference image may be: a JPEG or PNG as a data URL, or an http(s) URL that MiniMax fetches.
+"""Checks reference images: a JPEG or PNG as a file or data URL, or an http(s) URL that MiniMax fetches.
 
 The gateway never fetches a URL itself.
 """
 
 from __future__ import annotations
 
-import binascii
-import re
-from collections.abc import Iterable
-from dataclasses import replace
 from urllib.parse import urlsplit
 
-from app.spooling.spool import CHUNK_BYTES, Spool
+from app.schemas.data_url import InvalidDataUrl, is_data_url, read_data_url
+from app.spooling.spool import Spool
 from app.spooling.spooled_text import Base64Text, SpooledText
 
 MAX_IMAGE_BYTES = 10 * 1024 * 1024  # MiniMax: "less than 10MB"
 MAX_URL_CHARS = 8192
 
-# Told by their first bytes: both OpenAI SDKs often declare application/octet-stream.
+# By their first bytes, as both OpenAI SDKs often declare application/octet-stream.
 _MAGIC = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG\r\n\x1a\n": "image/png"}
-
 _MAGIC_BYTES = max(map(len, _MAGIC))
-
-_DATA_URL_HEAD = re.compile(r"data:[^,]{0,200};base64,", re.ASCII | re.IGNORECASE)
-_MAX_HEAD_CHARS = 256
-_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
 
 class InvalidReferenceImage(ValueError):
-    """The image or URL breaks a rule; the message is for the caller."""
+    """The image or URL breaks a rule. The message is for the caller and continues the field's name."""
 
 
 class ValidatedDataUrl(str):
@@ -38,46 +30,32 @@ class ValidatedDataUrl(str):
 
 
 def data_url_of_file(file: Spool) -> SpooledText:
-    """`data:image/jpeg;base64,…` (or png) of an uploaded file. Raises `InvalidReferenceImage`."""
-    return Base64Text(file, 0, file.size, prefix=_head_for(file.read(0, _MAGIC_BYTES), file.size))
+    """Return `data:image/jpeg;base64,…` (or png) of an uploaded file. Raises `InvalidReferenceImage`."""
+    return Base64Text(file, 0, file.size, prefix=_data_url_prefix(file.read(0, _MAGIC_BYTES), file.size))
 
 
 def check_reference(text: str | SpooledText) -> str | SpooledText:
-    """The URL as it is, or the data URL under its true type. Raises `InvalidReferenceImage`."""
+    """Return an http(s) URL unchanged, or a data URL in clean spelling with its true type.
+
+    Raises `InvalidReferenceImage`, and `SpoolFull` if a large data URL needs cleaning and there is no room for it.
+    """
     if isinstance(text, ValidatedDataUrl | Base64Text):
         return text
-    if isinstance(text, SpooledText) or text[:5].lower() == "data:":
+    if isinstance(text, SpooledText) or is_data_url(text):
         return _check_data_url(text)
     return _check_url(text)
 
 
 def _check_data_url(text: str | SpooledText) -> str | SpooledText:
-    beginning = text[:_MAX_HEAD_CHARS] if isinstance(text, str) else text.head(_MAX_HEAD_CHARS)
-    head = _DATA_URL_HEAD.match(beginning)
-    if head is None:
-        raise InvalidReferenceImage("must be a data URL of the form 'data:image/jpeg;base64,…'")
-    if isinstance(text, str):
-        encoded = text[head.end() :]
-        pieces = (encoded[i : i + CHUNK_BYTES].encode("ascii", "replace") for i in range(0, len(encoded), CHUNK_BYTES))
-        return ValidatedDataUrl(_head_for(*_read_base64(pieces)) + encoded)
-    rest = text.skip(head.end())
-    return replace(rest, prefix=_head_for(*_read_base64(rest.chunks())))
+    try:
+        body = read_data_url(text)
+    except InvalidDataUrl as error:
+        raise InvalidReferenceImage(str(error)) from None
+    checked = body.with_prefix(_data_url_prefix(body.first_bytes, body.size))
+    return ValidatedDataUrl(checked) if isinstance(checked, str) else checked
 
 
-def _read_base64(pieces: Iterable[bytes]) -> tuple[bytes, int]:
-    """The first bytes and the size of what is encoded. All pieces but the last are of whole groups of four."""
-    first = last = padding = b""
-    size = 0
-    for last in pieces:
-        first = first or last[: _MAGIC_BYTES * 2]
-        padding += last.translate(None, _ALPHABET)
-        size += len(last)
-    if size % 4 or padding not in (b"", b"=", b"==") or not last.endswith(padding):
-        raise InvalidReferenceImage("holds invalid base64")
-    return binascii.a2b_base64(first), size // 4 * 3 - len(padding)
-
-
-def _head_for(first_bytes: bytes, size: int) -> str:
+def _data_url_prefix(first_bytes: bytes, size: int) -> str:
     mime_type = next((mime for magic, mime in _MAGIC.items() if first_bytes.startswith(magic)), None)
     if mime_type is None:
         raise InvalidReferenceImage("must be a JPEG or PNG image")

@@ -1,4 +1,4 @@
-"""Owns what MiniMax is sent: from an `ImageRequest` to the JSON of `POST /v1/image_generation`."""
+"""Builds the JSON body of `POST /v1/image_generation` from an `ImageRequest`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ RESPONSE_FORMATS = {"url": "url", "b64_json": "base64"}
 
 
 def build_payload(request: ImageRequest) -> dict[str, Any]:
-    """MiniMax's fields; what the caller left out stays absent."""
+    """Return MiniMax's fields. What the caller left out is absent. A large reference image is a `SpooledText`."""
     reference, style = request.subject_reference, request.style
     payload = {
         "model": request.model.upstream_id,

@@ -1,4 +1,4 @@
-"""Owns what a caller gets on success: from MiniMax's answer to OpenAI's shape."""
+"""Builds the response body in OpenAI's shape from an `ImageResult`."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 from app.services.image_request import ImageRequest, ImageResult
 
 
-def to_openai(answer: ImageResult, request: ImageRequest, *, created: int) -> dict[str, Any]:
-    """`{created, data, metadata}`; each item has one key, as some clients break on an empty second one.
+def to_openai(result: ImageResult, request: ImageRequest, *, created: int) -> dict[str, Any]:
+    """Return `{created, data, metadata}`. Each item of `data` has one key: some clients fail on an empty second one.
 
-    `created` is in unix seconds. `metadata` is MiniMax's own, absent where MiniMax sent none.
+    `created` is in unix seconds. `metadata` is MiniMax's own, absent if MiniMax sent none.
     """
     document: dict[str, Any] = {
         "created": created,
-        "data": [{request.response_format: image} for image in answer.images],
+        "data": [{request.response_format: image} for image in result.images],
     }
-    if answer.metadata is not None:
-        document["metadata"] = answer.metadata
+    if result.metadata is not None:
+        document["metadata"] = result.metadata
     return document

@@ -14,6 +14,7 @@ LARGE_BYTES = 64 * 1024  # shorter strings are ordinary `str`
 
 # A string of these alone is its own spelling in JSON, and may stay where it lies.
 _PLAIN = bytes(byte for byte in range(0x20, 0x7F) if byte not in b'"\\')
+_WHITE_SPACE_ESCAPES = {b"\\n": b"\n", b"\\r": b"\r", b"\\t": b"\t", b"\\f": b"\f"}
 # Up to the end of a string, or of what is there of it; up to a string that does not end here.
 _STRING = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 _WHOLE_STRINGS = re.compile(rb'[^"]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"[^"]*+)*+', re.DOTALL)
@@ -25,10 +26,14 @@ class JsonReader:
     A string is long when it goes on for `LARGE_BYTES` and is not all in one piece; it is plain if it is printable
     ASCII without escapes (but for the slash, which some encoders escape). Only strings are looked for here: what is
     no JSON at all is for the parser to find out.
+
+    With `decode_white_space`, the short escapes of newline, carriage return, tab and form feed are plain too, and are
+    decoded: data URLs are often wrapped. Such a `SpooledText` must be cleaned before it is written as JSON.
     """
 
-    def __init__(self, spool: Spool) -> None:
+    def __init__(self, spool: Spool, *, decode_white_space: bool = False) -> None:
         self._spool = spool
+        self._escapes = _WHITE_SPACE_ESCAPES if decode_white_space else {}
         self._marker = uuid.uuid4().hex
         self._long: dict[str, SpooledText] = {}
         self._rest = bytearray()
@@ -61,7 +66,7 @@ class JsonReader:
     def _in_string(self, piece: bytes, at: int) -> int:
         end = piece.find(b'"', at)
         end = len(piece) if end < 0 else end
-        if piece.find(b"\\", at, end) >= 0:  # only then the pattern, which is twenty times slower
+        if _is_escaped(piece, at, end):  # only then the pattern, which is twenty times slower
             end = _end(_STRING, piece, at)
         self._take(piece[at:end])
         if piece[end : end + 1] == b"\\":
@@ -75,7 +80,7 @@ class JsonReader:
         if self._spooled_from is not None:
             if self._spool_plain(text):
                 return
-            self._rest += self._spool.read(self._spooled_from, self._spool.size - self._spooled_from)
+            self._rest += self._escape(self._spool.read(self._spooled_from, self._spool.size - self._spooled_from))
             self._spooled_from, self._may_be_plain = None, False
         self._rest += text
         if self._may_be_plain and len(self._rest) - (self._begin or 0) >= LARGE_BYTES:
@@ -86,12 +91,23 @@ class JsonReader:
                 del self._rest[self._begin :]
 
     def _spool_plain(self, text: bytes) -> bool:
+        plain = _PLAIN
         if b"\\" in text:
+            if text.translate(None, _PLAIN + b"\\"):  # before decoding: what is not escaped is no JSON
+                return False
+            # Of an escaped backslash, one is always left, whatever follows it.
             text = text.replace(b"\\/", b"/")
-        if text.translate(None, _PLAIN):
+            for escape, character in self._escapes.items():
+                text, plain = text.replace(escape, character), plain + character
+        if text.translate(None, plain):
             return False
         self._spool.write(text)
         return True
+
+    def _escape(self, text: bytes) -> bytes:
+        for escape, character in self._escapes.items():
+            text = text.replace(character, escape)
+        return text
 
     def _close_string(self) -> None:
         if self._spooled_from is not None:
@@ -101,6 +117,12 @@ class JsonReader:
         self._rest += b'"'
         self._begin = self._spooled_from = None
         self._may_be_plain = True
+
+
+def _is_escaped(piece: bytes, at: int, end: int) -> bool:
+    """Whether an odd number of backslashes stands before `end`."""
+    text = piece[at:end]
+    return (len(text) - len(text.rstrip(b"\\"))) % 2 == 1
 
 
 def _end(pattern: re.Pattern[bytes], piece: bytes, at: int) -> int:

@@ -1,27 +1,27 @@
-"""Owns which content types the image endpoints read."""
+"""Reads the body of an image request: JSON, or a multipart form."""
 
 from __future__ import annotations
 
-from typing import IO, Any, cast
+from typing import Any, cast
 
 from flask import Request, current_app, request
-from werkzeug.formparser import FormDataParser
 
-from app.errors import InvalidRequest, UnsupportedContentType
+from app.errors import UnsupportedContentType
 from app.schemas.form_body import decode_form
-from app.schemas.json_body import decode_json
+from app.schemas.json_body import MAX_ECHOED_CHARS, decode_json
 from app.spooling.spool import CHUNK_BYTES, Spool
+from app.web.multipart import read_multipart
 
 
 class GatewayRequest(Request):
-    """Tells of a broken multipart body, which Flask would take for an empty form, and spools what is big."""
+    """Request that closes the spools of its body when it ends."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._spools: list[Spool] = []
 
     def new_spool(self) -> Spool:
-        """A spool that is closed with the request, however that ends."""
+        """Return a spool that is closed with the request, however that ends."""
         spool = Spool(current_app.config["SPOOL_FOLDER"])
         self._spools.append(spool)
         return spool
@@ -31,33 +31,43 @@ class GatewayRequest(Request):
         for spool in self._spools:
             spool.close()
 
-    def make_form_data_parser(self) -> FormDataParser:
-        parser = super().make_form_data_parser()
-        parser.silent = False
-        return parser
-
-    def _get_file_stream(self, *_: Any, **__: Any) -> IO[bytes]:
-        return cast(IO[bytes], self.new_spool())  # werkzeug writes and rewinds it, no more
-
 
 def is_form() -> bool:
     return request.mimetype == "multipart/form-data"
 
 
 def json_body() -> dict[str, Any]:
+    """Return the JSON object in the body, with a `SpooledText` for each long string.
+
+    Raises `UnsupportedContentType` (415), `InvalidRequest` (400), `SpoolFull` (503), and what reading the body raises:
+    `RequestEntityTooLarge` (413), `RequestTimeout` (408) and `ClientDisconnected` (400).
+    """
+    _check_content_encoding()
     if not request.is_json:
         raise UnsupportedContentType(
             "Content-Type must be application/json (or multipart/form-data, on /v1/images/edits only)."
         )
     pieces = iter(lambda: request.stream.read(CHUNK_BYTES), b"")
-    return decode_json(pieces, cast(GatewayRequest, request).new_spool())
+    return decode_json(pieces, _gateway_request().new_spool())
 
 
 def form_body() -> dict[str, Any]:
-    try:
-        form, files = request.form, request.files
-    except ValueError:
-        raise InvalidRequest("The multipart body is broken or cut short.", code="invalid_form") from None
-    if not all((*form, *files)):  # werkzeug gives None as the name of a part that has none
-        raise InvalidRequest("A part of the multipart body has no name.", code="invalid_form")
-    return decode_form(form, files)
+    """Return the multipart form in the structure of a JSON body. Raises as `json_body` does."""
+    _check_content_encoding()
+    boundary = request.mimetype_params.get("boundary", "")
+    return decode_form(*read_multipart(request.stream, boundary, _gateway_request().new_spool, request.max_form_parts))
+
+
+def _check_content_encoding() -> None:
+    header = request.headers.get("Content-Encoding", "")
+    if all(coding.strip().lower() in ("identity", "") for coding in header.split(",")):
+        return
+    error = UnsupportedContentType(
+        f"Content-Encoding {header[:MAX_ECHOED_CHARS]} is not supported: send the body without compression."
+    )
+    error.extra_headers = (("Accept-Encoding", "identity"),)  # RFC 9110 section 15.5.16
+    raise error
+
+
+def _gateway_request() -> GatewayRequest:
+    return cast(GatewayRequest, request)

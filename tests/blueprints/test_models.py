@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.model_catalog import IMAGE_01, IMAGE_01_LIVE
+from app.model_catalog import IMAGE_01, IMAGE_01_LIVE, ModelAlias
 from tests.conftest import MakeClient
 from tests.support.fake_minimax import ScriptedServer
 from tests.support.request_encodings import envelope
@@ -25,7 +25,7 @@ def test_enabled_models_are_listed(make_client: MakeClient, upstream: ScriptedSe
 
 @pytest.mark.parametrize("name", ["MiniMax-Image-01", "minimax-image-01", "image-01", "gpt-image-1", "GPT-IMAGE-1"])
 def test_a_model_is_found_by_every_name_that_image_requests_accept(make_client: MakeClient, name: str) -> None:
-    got = make_client(model_aliases={"gpt-image-1": IMAGE_01}).get(f"/v1/models/{name}")
+    got = make_client(model_aliases={"gpt-image-1": ModelAlias(IMAGE_01)}).get(f"/v1/models/{name}")
     assert (got.status_code, got.get_json()) == (200, MODEL)
 
 

@@ -15,12 +15,14 @@ from werkzeug.test import TestResponse
 
 from tests.conftest import AUTH, MakeClient
 from tests.support.fake_minimax import ScriptedServer
+from tests.support.pictures import JPEG
 from tests.support.request_encodings import (
     BASE,
     BOUNDARY,
     EDITS,
     GENERATIONS,
     PLAIN,
+    REFERENCE,
     Part,
     a_file,
     envelope,
@@ -67,7 +69,10 @@ BAD_JSON: dict[str, tuple[bytes, str]] = {
     "a surrogate in UTF-8": (b'{"prompt": "\xed\xa0\x80"}', "not valid UTF-8"),
     "an overlong NUL": (b'{"prompt": "\xc0\x80"}', "not valid UTF-8"),
     "UTF-16": (GOOD.decode().encode("utf-16"), "not valid UTF-8"),
-    "a byte order mark": (b"\xef\xbb\xbf" + GOOD, "BOM"),
+    "two byte order marks": (b"\xef\xbb\xbf" * 2 + GOOD, "BOM"),
+    "a byte order mark alone": (b"\xef\xbb\xbf", "Expecting value"),
+    "a byte order mark later on": (b"{\xef\xbb\xbf" + MEMBERS + b"}", "not valid JSON"),
+    "half a byte order mark": (b"\xef\xbb" + GOOD, "not valid UTF-8"),
     "gzip's first bytes": (b"\x1f\x8b\x08\x00", "not valid UTF-8"),
     "NaN": (b"{" + MEMBERS + b', "n": NaN}', "not finite"),
     "Infinity": (b"{" + MEMBERS + b', "style_weight": Infinity}', "not finite"),
@@ -83,7 +88,7 @@ BAD_JSON: dict[str, tuple[bytes, str]] = {
 
 @pytest.mark.parametrize("path", [GENERATIONS, EDITS])
 @pytest.mark.parametrize(("body", "words"), BAD_JSON.values(), ids=BAD_JSON)
-def test_a_body_that_is_no_json_object_is_refused(
+def test_a_body_that_is_no_json_object_is_rejected(
     client: FlaskClient, upstream: ScriptedServer, path: str, body: bytes, words: str
 ) -> None:
     assert words in check(client.post(path, data=body, content_type=JSON), upstream, 400, "invalid_json")
@@ -99,7 +104,7 @@ def test_a_body_that_is_no_json_object_is_refused(
         (b'{"model": "image-01", "prompt": "a", "x": [{"y": 1, "y": 2}]}', "y"),
     ],
 )
-def test_a_key_given_twice_is_refused(client: FlaskClient, upstream: ScriptedServer, body: bytes, name: str) -> None:
+def test_a_key_given_twice_is_rejected(client: FlaskClient, upstream: ScriptedServer, body: bytes, name: str) -> None:
     got = client.post(GENERATIONS, data=body, content_type=JSON)
     assert check(got, upstream, 400, "invalid_json", name) == f"The body gives {name} twice in one object."
 
@@ -179,6 +184,45 @@ def test_every_spelling_of_json_is_read(client: FlaskClient, upstream: ScriptedS
     assert [request.json for request in upstream.received] == [PLAIN]
 
 
+@pytest.mark.parametrize("path", [GENERATIONS, EDITS])
+@pytest.mark.parametrize("more", [b"", b" \r\n"])
+def test_a_byte_order_mark_before_json_is_dropped(
+    client: FlaskClient, upstream: ScriptedServer, path: str, more: bytes
+) -> None:
+    body = json.dumps(BASE | {"subject_reference": REFERENCE}).encode()
+    assert client.post(path, data=b"\xef\xbb\xbf" + more + body, content_type=JSON).status_code == 200
+    assert [request.json for request in upstream.received] == [PLAIN | {"subject_reference": REFERENCE}]
+
+
+CODINGS = ["gzip", "br", "deflate", "zstd", "GZIP", "x-gzip", "identity, gzip", "gzip, identity", "aws-chunked", "\xff"]
+
+
+@pytest.mark.parametrize("coding", [*CODINGS, "a" * 5000])
+@pytest.mark.parametrize(
+    ("path", "content_type", "body"),
+    [(GENERATIONS, JSON, GOOD), (EDITS, JSON, GOOD), (EDITS, FORM, GOOD_FORM), (GENERATIONS, JSON, b"\x1f\x8b\x08\0")],
+    ids=["json generations", "json edits", "form", "gzip"],
+)
+def test_a_content_encoding_is_415_and_named(
+    client: FlaskClient, upstream: ScriptedServer, path: str, content_type: str, body: bytes, coding: str
+) -> None:
+    """Whether the body is compressed or not: it is not looked at."""
+    got = client.post(path, data=body, content_type=content_type, headers={"Content-Encoding": coding})
+    assert f"Content-Encoding {coding[:64]} is not" in check(got, upstream, 415, "unsupported_media_type")
+    assert got.headers["Accept-Encoding"] == "identity"
+
+
+@pytest.mark.parametrize("coding", ["identity", "Identity", " identity ", "identity, identity", ""])
+@pytest.mark.parametrize(
+    ("path", "content_type", "body"), [(GENERATIONS, JSON, GOOD), (EDITS, FORM, GOOD_FORM)], ids=["json", "form"]
+)
+def test_the_identity_encoding_is_none(
+    client: FlaskClient, upstream: ScriptedServer, path: str, content_type: str, body: bytes, coding: str
+) -> None:
+    got = client.post(path, data=body, content_type=content_type, headers={"Content-Encoding": coding})
+    assert (got.status_code, len(upstream.received)) == (200, 1)
+
+
 def part(head: bytes, content: bytes = b"x") -> bytes:
     return b"--%s\r\n%s\r\n\r\n%s\r\n" % (BOUNDARY.encode(), head, content)
 
@@ -202,17 +246,43 @@ BAD_FORMS: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize(("body", "words"), BAD_FORMS.values(), ids=BAD_FORMS)
-def test_a_broken_form_is_refused(client: FlaskClient, upstream: ScriptedServer, body: bytes, words: str) -> None:
+def test_a_broken_form_is_rejected(client: FlaskClient, upstream: ScriptedServer, body: bytes, words: str) -> None:
     assert words in check(client.post(EDITS, data=body, content_type=FORM), upstream, 400, "invalid_form")
 
 
+@pytest.mark.parametrize("encoding", ["base64", "BASE64", "quoted-printable", "x-uuencode", "7-bit", "binary; x"])
+@pytest.mark.parametrize("name", ["image", "prompt", "x" * 100])
+@pytest.mark.parametrize("filename", [b"", b'; filename="a.jpg"'])
+def test_a_transfer_encoding_of_a_part_is_rejected_and_named(
+    client: FlaskClient, upstream: ScriptedServer, name: str, encoding: str, filename: bytes
+) -> None:
+    head = DISPOSITION + f'; name="{name}"'.encode() + filename
+    head += b"\r\ncontent-transfer-ENCODING:" + encoding.encode()
+    got = client.post(EDITS, data=part(head) + GOOD_FORM, content_type=FORM)
+    message = check(got, upstream, 400, "invalid_value", name[:64])
+    assert message.startswith(f"{name[:64]} has Content-Transfer-Encoding {encoding}")
+
+
+@pytest.mark.parametrize("encoding", ["7bit", "8bit", "binary", "Binary", "8BIT", " binary ", ""])
+def test_a_transfer_encoding_that_changes_nothing_is_fine(
+    client: FlaskClient, upstream: ScriptedServer, encoding: str
+) -> None:
+    line = b"\r\nContent-Transfer-Encoding: " + encoding.encode()
+    image = part(DISPOSITION + b'; name="image"; filename="a.jpg"\r\nContent-Type: image/jpeg' + line, JPEG)
+    body = b"".join(part(DISPOSITION + f'; name="{n}"'.encode() + line, v.encode()) for n, v in BASE.items())
+    assert client.post(EDITS, data=body + image + END, content_type=FORM).status_code == 200
+    assert [request.json for request in upstream.received] == [PLAIN | {"subject_reference": REFERENCE}]
+
+
 @pytest.mark.parametrize("boundary", ["", "; boundary=", "; boundary=\xff", "; boundary=" + "a" * 10_000, "; boundary"])
-def test_a_form_without_its_boundary_is_refused(client: FlaskClient, upstream: ScriptedServer, boundary: str) -> None:
+def test_a_form_without_its_boundary_is_rejected(client: FlaskClient, upstream: ScriptedServer, boundary: str) -> None:
     got = client.post(EDITS, data=GOOD_FORM, content_type=f"multipart/form-data{boundary}")
     check(got, upstream, 400, "invalid_form")
 
 
-def test_an_empty_form_is_told_what_it_lacks(client: FlaskClient, upstream: ScriptedServer) -> None:
+def test_an_empty_form_is_an_error_naming_the_first_missing_field(
+    client: FlaskClient, upstream: ScriptedServer
+) -> None:
     for body in (b"", END):
         got = client.post(EDITS, data=body, content_type=FORM)
         assert check(got, upstream, 400, "invalid_value", "model") == "model is required."
@@ -241,7 +311,7 @@ def test_a_form_is_never_guessed_at(
 
 
 @pytest.mark.parametrize("text", [b"\xff", b"a\xf0\x9f\xa6", b"\xed\xa0\x80", b"\xc0\x80", "\ufffd".encode()])
-def test_a_form_field_that_is_not_utf_8_is_refused(client: FlaskClient, upstream: ScriptedServer, text: bytes) -> None:
+def test_a_form_field_that_is_not_utf_8_is_rejected(client: FlaskClient, upstream: ScriptedServer, text: bytes) -> None:
     """U+FFFD itself cannot be told from what the parser writes for broken bytes."""
     got = post_parts(client, ("model", "image-01"), ("prompt", text), a_file())
     message = check(got, upstream, 400, "invalid_value", "prompt")
@@ -270,7 +340,7 @@ def test_path_like_names_are_only_names(client: FlaskClient, upstream: ScriptedS
 @pytest.mark.parametrize(
     ("path", "content_type", "body"), [(GENERATIONS, JSON, GOOD), (EDITS, FORM, GOOD_FORM)], ids=["json", "form"]
 )
-def test_a_body_shorter_than_its_length_is_refused(
+def test_a_body_shorter_than_its_length_is_rejected(
     client: FlaskClient, upstream: ScriptedServer, path: str, content_type: str, body: bytes
 ) -> None:
     """Even where what has come would be a whole request."""
@@ -302,7 +372,7 @@ def address(make_client: MakeClient) -> Iterator[tuple[str, int]]:
 @pytest.mark.parametrize(
     ("path", "content_type", "body"), [(GENERATIONS, JSON, GOOD), (EDITS, FORM, GOOD_FORM)], ids=["json", "form"]
 )
-def test_a_caller_who_stops_sending_is_told(
+def test_a_caller_that_stops_sending_gets_an_error(
     address: tuple[str, int], upstream: ScriptedServer, path: str, content_type: str, body: bytes
 ) -> None:
     head = [f"POST {path} HTTP/1.1", "Host: gateway", f"Content-Type: {content_type}", f"Content-Length: {len(body)}"]

@@ -1,4 +1,4 @@
-"""Whatever is raised or refused leaves as the one envelope, with its headers; a bug's traceback stays in the log."""
+"""Whatever is raised or rejected leaves as the one envelope, with its headers; a bug's traceback stays in the log."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def envelope(message: str, code: str, param: str | None = None) -> dict[str, Any
 
 
 def assert_envelope(response: Any, status: int, code: str) -> str:
-    """All four keys, and the headers that every refusal has. The message, for a closer look."""
+    """All four keys, and the headers that every error has. The message, for a closer look."""
     assert response.content_type == "application/json"
     message: str = response.json["error"]["message"]
     assert message
@@ -122,14 +122,14 @@ def test_a_path_that_is_none_is_404(client: FlaskClient, method: str, path: str)
 
 @pytest.mark.parametrize("path", ["/images/generations", "/images/edits", "/models", "/models/image-01"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_base_url_without_v1_is_told_so(client: FlaskClient, method: str, path: str) -> None:
+def test_the_error_for_a_base_url_without_v1_says_so(client: FlaskClient, method: str, path: str) -> None:
     message = assert_envelope(client.open(path, method=method), 404, "not_found")
     assert message.startswith(
         "There is nothing at this path: a base URL for this gateway ends in /v1. The gateway serves "
     )
 
 
-def test_usage_without_a_database_is_told_so(client: FlaskClient) -> None:
+def test_the_error_for_usage_without_a_database_says_so(client: FlaskClient) -> None:
     message = assert_envelope(client.get("/v1/usage"), 404, "not_found")
     assert message.startswith("Usage needs a database, and this gateway has none (DATABASE_URL). The gateway serves ")
 
@@ -207,7 +207,7 @@ def test_too_many_parts_of_a_form_are_not_called_too_large_a_body(client: FlaskC
 
 
 @pytest.mark.parametrize("path", [GENERATIONS, EDITS, "/v1/nowhere"])
-def test_a_refusal_for_another_reason_waits_for_the_body_too(client: FlaskClient, path: str) -> None:
+def test_an_error_for_another_reason_waits_for_the_body_too(client: FlaskClient, path: str) -> None:
     upload = Upload(5_000_000)
     headers = {"Authorization": "Bearer wrong"}
     response = client.post(path, environ_overrides=upload.environ, content_type="application/json", headers=headers)
@@ -230,7 +230,7 @@ class Slow(io.RawIOBase):
     [(SimpleNamespace(seconds=2.5), "within 2.5 s"), (SimpleNamespace(), "in time"), (None, "in time")],
     ids=["ours", "another", "none"],
 )
-def test_too_slow_a_body_is_told_how_long_it_may_take(client: FlaskClient, connection: object, how_long: str) -> None:
+def test_the_error_for_a_slow_body_names_the_deadline(client: FlaskClient, connection: object, how_long: str) -> None:
     environ = {"wsgi.input": Slow(), "CONTENT_LENGTH": "9", "gunicorn.socket": connection}
     response = client.post(GENERATIONS, environ_overrides=environ, content_type="application/json")
     message = assert_envelope(response, 408, "request_timeout")
@@ -293,7 +293,7 @@ def test_head_has_the_headers_and_no_body(client: FlaskClient, path: str) -> Non
     assert (response.status_code, response.data, response.headers["x-request-id"]) == (200, b"", "head-1")
 
 
-def test_head_of_a_refusal_has_no_body(client: FlaskClient) -> None:
+def test_head_of_an_error_has_no_body(client: FlaskClient) -> None:
     response = client.head("/nowhere")
     assert (response.status_code, response.data) == (404, b"")
     assert response.headers["x-should-retry"] == "false"

@@ -34,10 +34,10 @@ def same(**fields: Any) -> Row:
     return Row(fields, fields)
 
 
-def check(client: FlaskClient, upstream: ScriptedServer, face: Encoding, row: Row) -> None:
-    payload = PLAIN | row.sent | face.adds
+def check(client: FlaskClient, upstream: ScriptedServer, encoding: Encoding, row: Row) -> None:
+    payload = PLAIN | row.sent | encoding.adds
     upstream.script = answer(success(payload["n"], response_format=payload["response_format"]))
-    got = face.post(client, BASE | row.fields)
+    got = encoding.post(client, BASE | row.fields)
     assert (got.status_code, [request.json for request in upstream.received]) == (200, [payload])
     assert got.headers.get("x-amux-ignored") == row.ignored
 
@@ -179,11 +179,11 @@ ROWS = [
 
 
 @pytest.mark.parametrize("row", ROWS, ids=str)
-@pytest.mark.parametrize("face", ENCODINGS, ids=str)
+@pytest.mark.parametrize("encoding", ENCODINGS, ids=str)
 def test_every_field_reaches_minimax_by_every_way_in(
-    client: FlaskClient, upstream: ScriptedServer, face: Encoding, row: Row
+    client: FlaskClient, upstream: ScriptedServer, encoding: Encoding, row: Row
 ) -> None:
-    check(client, upstream, face, row)
+    check(client, upstream, encoding, row)
 
 
 # What only a form can say: every value is text, and an object may come as one JSON string.
@@ -228,9 +228,9 @@ def test_a_form_says_in_text_what_json_says_in_types(client: FlaskClient, upstre
     check(client, upstream, FORM_EDITS, row)
 
 
-@pytest.mark.parametrize("face", JSON_ENCODINGS, ids=str)
-def test_an_empty_string_is_not_null_in_json(client: FlaskClient, upstream: ScriptedServer, face: Encoding) -> None:
+@pytest.mark.parametrize("encoding", JSON_ENCODINGS, ids=str)
+def test_an_empty_string_is_not_null_in_json(client: FlaskClient, upstream: ScriptedServer, encoding: Encoding) -> None:
     for name in ("aspect_ratio", "response_format", "style_type", "n", "seed"):
-        got = face.post(client, BASE | {name: ""})
+        got = encoding.post(client, BASE | {name: ""})
         assert (got.status_code, got.get_json()["error"]["param"]) == (400, name)
     assert upstream.received == []

@@ -1,4 +1,4 @@
-"""Whatever is sent: an answer of 200 or 4xx, and nothing to MiniMax that MiniMax would refuse.
+"""Whatever is sent: an answer of 200 or 4xx, and nothing to MiniMax that MiniMax would reject.
 
 The near-valid requests are good ones with at most two things spoilt, so that both kinds of answer are seen often.
 """
@@ -18,7 +18,7 @@ from werkzeug.test import TestResponse
 
 from app import create_app
 from app.errors import InvalidRequest
-from app.model_catalog import IMAGE_01, IMAGE_01_LIVE
+from app.model_catalog import IMAGE_01, IMAGE_01_LIVE, ModelAlias
 from app.sandbox.rules import RequestSchema
 from app.schemas.normalization import normalize
 from app.services.image_request import ImageResult
@@ -36,7 +36,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "enabled_models": (IMAGE_01, IMAGE_01_LIVE),
         "forward_dimensions": True,
         "default_response_format": "b64_json",
-        "model_aliases": {"gpt-image-1": IMAGE_01},
+        "model_aliases": {"gpt-image-1": ModelAlias(IMAGE_01)},
     },
 }
 
@@ -103,7 +103,14 @@ PROMPTS = st.text(st.characters(codec="utf-8", exclude_characters="\ufffd"), max
 SIZES = st.builds("{}x{}".format, st.integers(1, 4000), st.integers(1, 4000))
 STYLE_TYPES = st.sampled_from(["漫画", "元气", "中世纪", "水彩"])
 WEIGHTS = st.floats(0, 1, exclude_min=True) | st.just(1)
-IMAGE_FILES = st.sampled_from([data_url(JPEG), data_url(PNG), "https://example.com/a.jpg", "http://a/水彩?b=1"])
+DATA_URLS = [
+    data_url(JPEG),
+    data_url(PNG),
+    data_url(JPEG) + "\n",
+    data_url(PNG).rstrip("="),
+    data_url(PNG).replace("/", "%2F"),
+]
+IMAGE_FILES = st.sampled_from([*DATA_URLS, "https://example.com/a.jpg", "http://a/水彩?b=1"])
 REFERENCES = (IMAGE_FILES | st.lists(IMAGE_FILES, min_size=1, max_size=3)).map(as_reference)
 STYLES = st.fixed_dictionaries({"style_type": STYLE_TYPES}, optional={"style_weight": WEIGHTS})
 
@@ -128,6 +135,8 @@ CLASHING: dict[str, st.SearchStrategy[Any]] = {
     "width": st.integers(64, 256).map(lambda n: n * 8),
     "height": st.integers(64, 256).map(lambda n: n * 8),
     "images": IMAGE_FILES.map(lambda url: [{"image_url": url}]),
+    "image": IMAGE_FILES
+    | st.builds(lambda name, url: [{name: url}], st.sampled_from(["url", "image_url"]), IMAGE_FILES),
 }
 MODELS = st.sampled_from(["MiniMax-Image-01", "image-01", "IMAGE-01"])
 NAMES = (*OPTIONAL, *CLASHING, "model", "prompt", "subject_reference", "extra_body", "mask", "image")
@@ -141,7 +150,7 @@ def bodies(**required: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, An
 
 @st.composite
 def near_valid(draw: st.DrawFn) -> dict[str, Any]:
-    body = draw(bodies() | bodies(subject_reference=REFERENCES))
+    body = draw(bodies() | bodies(subject_reference=REFERENCES) | bodies(image=CLASHING["image"]))
     if draw(st.booleans()):
         body |= draw(st.fixed_dictionaries({}, optional=CLASHING))
     for name in draw(st.just(()) | st.lists(st.sampled_from(NAMES), max_size=2)):
@@ -150,7 +159,7 @@ def near_valid(draw: st.DrawFn) -> dict[str, Any]:
 
 
 def run_often(gateway: Gateway, *statuses: int) -> None:
-    """Each of these was a good part of the answers, so that the property was not kept by refusing everything."""
+    """Each of these was a good part of the answers, so that the property was not kept by rejecting everything."""
     for status in statuses:
         assert gateway.statuses[status] >= 0.05 * gateway.statuses.total(), gateway.statuses
 
@@ -238,7 +247,7 @@ def test_no_field_that_works_in_json_is_lost_in_a_form(gateway: Gateway) -> None
     """The same good body by both ways: the same payload, and the same told as ignored."""
 
     @settings(max_examples=200)
-    @given(bodies(subject_reference=REFERENCES))
+    @given(bodies(subject_reference=REFERENCES) | bodies(image=CLASHING["image"]))
     def run(body: dict[str, Any]) -> None:
         in_json = gateway.json(EDITS, body)
         in_form = post_parts(gateway.client, *parts_of(body))
@@ -252,13 +261,13 @@ def test_no_field_that_works_in_json_is_lost_in_a_form(gateway: Gateway) -> None
 
 
 @given(near_valid() | st.dictionaries(st.sampled_from(NAMES) | ANY_TEXT, ANY_JSON))
-def test_normalising_twice_is_as_once(body: dict[str, Any]) -> None:
+def test_normalizing_twice_is_as_once(body: dict[str, Any]) -> None:
     try:
         once = normalize(body)
     except InvalidRequest:
-        event("refused")
+        event("rejected")
         return
-    event("normalised")
+    event("normalized")
     assert json.dumps(normalize(once)) == json.dumps(once)
     assert not {"extra_body", "aigc_watermark", "images"} & set(once)
     assert None not in once.values()

@@ -1,17 +1,28 @@
-"""The reference image: three ways of giving it, one payload; what is refused, and why."""
+"""The reference image: three ways of giving it, one payload; what is rejected, and why."""
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from werkzeug.test import TestResponse
 
+from tests.contract.reference_requests import (
+    DATA,
+    MB,
+    NOT_BOTH,
+    URL,
+    Post,
+    check_rejected,
+    check_sent,
+    in_form,
+    in_json,
+    in_pairs,
+    sent,
+)
 from tests.support.fake_minimax import ScriptedServer
 from tests.support.pictures import GIF, JPEG, PNG, WEBP, data_url
 from tests.support.request_encodings import (
@@ -21,48 +32,11 @@ from tests.support.request_encodings import (
     GENERATIONS,
     PLAIN,
     REFERENCE,
-    Part,
     a_file,
     as_reference,
-    envelope,
     multipart,
     post_form,
-    post_parts,
 )
-
-URL = "https://example.com/face.jpg?a=1&b=%2B#x"
-DATA = data_url(JPEG)
-MB = 1024 * 1024
-NOT_BOTH = "Give one reference: a file, or subject_reference, not both."
-Post = Callable[[FlaskClient], TestResponse]
-
-
-def sent(upstream: ScriptedServer) -> list[Any]:
-    return [request.json for request in upstream.received]
-
-
-def check_sent(got: TestResponse, upstream: ScriptedServer, image_file: str) -> None:
-    payload = PLAIN | {"subject_reference": as_reference(image_file)}
-    assert (got.status_code, sent(upstream)) == (200, [payload])
-    assert "x-amux-ignored" not in got.headers
-
-
-def check_refused(got: TestResponse, upstream: ScriptedServer, message: str, param: str) -> None:
-    assert (got.status_code, got.get_json()) == (400, envelope(message, param))
-    assert upstream.received == []
-
-
-def in_json(path: str, **fields: Any) -> Post:
-    return lambda client: client.post(path, json=BASE | fields)
-
-
-def in_form(*files: Callable[[], Part], **fields: Any) -> Post:
-    return lambda client: post_form(client, BASE | fields, *(file() for file in files))
-
-
-def in_pairs(*pairs: tuple[str, str]) -> Post:
-    return lambda client: post_parts(client, *BASE.items(), *pairs)
-
 
 THREE_WAYS = {
     "generations, at the root": in_json(GENERATIONS, subject_reference=REFERENCE),
@@ -125,7 +99,7 @@ def test_a_file_counts_by_its_part_name_and_never_by_its_file_name(
 @pytest.mark.parametrize(
     "declared", ["application/octet-stream", "image/jpeg", "image/png", "image/webp", "text/plain; charset=x", ""]
 )
-def test_the_kind_of_a_file_is_told_by_its_first_bytes(
+def test_the_type_of_a_file_comes_from_its_first_bytes(
     client: FlaskClient, upstream: ScriptedServer, image: bytes, kind: str, declared: str
 ) -> None:
     check_sent(post_form(client, BASE, a_file(image, mime_type=declared)), upstream, data_url(image, kind))
@@ -135,7 +109,7 @@ def test_the_kind_of_a_file_is_told_by_its_first_bytes(
 @pytest.mark.parametrize(
     "head", ["data:image/jpeg", "data:image/png", "data:image/webp", "data:", "DATA:IMAGE/JPEG", "data:image/png;a=b"]
 )
-def test_the_kind_of_a_data_url_is_told_by_its_first_bytes(
+def test_the_type_of_a_data_url_comes_from_its_first_bytes(
     client: FlaskClient, upstream: ScriptedServer, image: bytes, kind: str, head: str
 ) -> None:
     reference = as_reference(f"{head};base64,{base64.b64encode(image).decode()}")
@@ -156,23 +130,23 @@ NO_PICTURES = {
 
 
 @pytest.mark.parametrize("image", NO_PICTURES.values(), ids=NO_PICTURES)
-def test_what_is_no_jpeg_or_png_is_refused_and_both_are_named(
+def test_what_is_no_jpeg_or_png_is_rejected_and_both_are_named(
     client: FlaskClient, upstream: ScriptedServer, image: bytes
 ) -> None:
-    check_refused(post_form(client, BASE, a_file(image)), upstream, "image must be a JPEG or PNG image.", "image")
+    check_rejected(post_form(client, BASE, a_file(image)), upstream, "image must be a JPEG or PNG image.", "image")
     reference = as_reference(data_url(image))
     got = client.post(GENERATIONS, json=BASE | {"subject_reference": reference})
     param = "subject_reference[0].image_file"
-    check_refused(got, upstream, f"{param} must be a JPEG or PNG image.", param)
+    check_rejected(got, upstream, f"{param} must be a JPEG or PNG image.", param)
 
 
 def test_an_image_is_smaller_than_10_mb(client: FlaskClient, upstream: ScriptedServer) -> None:
     """Counted in decoded bytes, whichever way it comes."""
     largest, too_large = (JPEG.ljust(size, b"\0") for size in (10 * MB - 1, 10 * MB))
     param = "subject_reference[0].image_file"
-    check_refused(post_form(client, BASE, a_file(too_large)), upstream, "image must be smaller than 10 MB.", "image")
+    check_rejected(post_form(client, BASE, a_file(too_large)), upstream, "image must be smaller than 10 MB.", "image")
     got = client.post(GENERATIONS, json=BASE | {"subject_reference": as_reference(data_url(too_large))})
-    check_refused(got, upstream, f"{param} must be smaller than 10 MB.", param)
+    check_rejected(got, upstream, f"{param} must be smaller than 10 MB.", param)
 
     check_sent(post_form(client, BASE, a_file(largest)), upstream, data_url(largest))
     upstream.received.clear()
@@ -214,6 +188,7 @@ def test_a_url_is_never_fetched(client: FlaskClient, upstream: ScriptedServer) -
 NO_URL = "must be an http(s) URL, or a data URL of a JPEG or PNG image"
 NO_DATA_URL = "must be a data URL of the form 'data:image/jpeg;base64,…'"
 NO_BASE64 = "holds invalid base64"
+BASE64URL = "holds invalid base64: - and _ are of the base64url alphabet, send + and / instead"
 NO_TEXT = "must be a non-empty string, or an array with one"
 ENCODED = base64.b64encode(JPEG).decode()
 
@@ -228,9 +203,18 @@ BAD_IMAGE_FILES: list[tuple[Any, str]] = [
         (value, NO_DATA_URL)
         for value in (f"data:image/jpeg;base64{ENCODED}", "data:" + "a" * 300 + f";base64,{ENCODED}")
     ),
-    *((f"data:image/jpeg;base64,{bad}", NO_BASE64) for bad in ("%", "/9j", ENCODED + "=", ENCODED + "=" + ENCODED)),
-    *((f"data:image/jpeg;base64,{bad}", NO_BASE64) for bad in (f" {ENCODED}", f"{ENCODED[:8]}\n{ENCODED[8:]}", "水彩")),
-    *((f"data:image/jpeg;base64,{bad}", NO_BASE64) for bad in (ENCODED.replace("/", "_"), ENCODED + "A===", "/9j/\0")),
+    *((f"data:image/jpeg;base64,{bad}", NO_BASE64) for bad in ("%", "/9j/A", ENCODED + "=", ENCODED + "=" + ENCODED)),
+    *((f"data:image/jpeg;base64,{bad}", NO_BASE64) for bad in (f"\xa0{ENCODED}", f"{ENCODED}\u3000", "水彩")),
+    *(
+        (f"data:image/jpeg;base64,{bad}", NO_BASE64)
+        for bad in (f"{ENCODED[:8]}\v{ENCODED[8:]}", "%2", "%zz", "% 2F9j/")
+    ),
+    *((f"data:image/jpeg;base64,{bad}", NO_BASE64) for bad in (ENCODED + "A===", "/9j/\0", "%FF%D8%FF", "%252F9j/")),
+    *((f"data:image/jpeg;base64,{bad}", NO_BASE64) for bad in ("=" + ENCODED, ENCODED + "?a=b", "_9j*", "/9j/AA=")),
+    *((f"data:image/jpeg;base64,{bad}", BASE64URL) for bad in (ENCODED.replace("/", "_"), "_9j_", "%5F9j-", "_9j_ A")),
+    *((value, NO_DATA_URL) for value in (f"data:image/jpeg#;base64,{ENCODED}", f"data:image/jpeg;base64%2C{ENCODED}")),
+    *((value, NO_DATA_URL) for value in (f"data:image/jpeg;base64;x,{ENCODED}", f"data:image/jpeg;b ase64,{ENCODED}")),
+    (f"\xa0data:image/jpeg;base64,{ENCODED}", NO_URL),
     ("data:image/jpeg;base64,", "must be a JPEG or PNG image"),
     *((value, NO_TEXT) for value in TEXTLESS),
     (None, "is required"),
@@ -238,20 +222,20 @@ BAD_IMAGE_FILES: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("image_file", "fault"), BAD_IMAGE_FILES, ids=lambda value: repr(value)[:40])
-def test_an_image_file_is_a_url_or_a_data_url_or_refused(
+def test_an_image_file_is_a_url_or_a_data_url_or_rejected(
     client: FlaskClient, upstream: ScriptedServer, image_file: Any, fault: str
 ) -> None:
     param = "subject_reference[0].image_file"
     for path in (GENERATIONS, EDITS):
         got = client.post(path, json=BASE | {"subject_reference": as_reference(image_file)})
-        check_refused(got, upstream, f"{param} {fault}.", param)
+        check_rejected(got, upstream, f"{param} {fault}.", param)
 
 
 NO_ARRAY = "subject_reference must be an array of objects with type and image_file."
 NO_OBJECT = "subject_reference[0] must be an object with type and image_file."
 NO_IMAGES = 'images must be an array of {"image_url": …} objects.'
 TOO_MANY = "subject_reference must hold one reference: MiniMax takes no more."
-EITHER = "Give one reference: images or subject_reference, not both."
+EITHER = NOT_BOTH.format("images or subject_reference")
 
 NO_OBJECTS: tuple[Any, ...] = (URL, None, [], REFERENCE, 1)
 NO_IMAGE_ARRAYS: tuple[Any, ...] = (URL, "", {}, [URL], [None], [{}], [{"file_id": "f"}], 0)
@@ -289,14 +273,14 @@ BAD_SHAPES: list[tuple[dict[str, Any], str, str]] = [
 
 
 @pytest.mark.parametrize(("fields", "message", "param"), BAD_SHAPES, ids=lambda value: repr(value)[:50])
-def test_a_reference_of_another_shape_is_refused(
+def test_a_reference_of_another_shape_is_rejected(
     client: FlaskClient, upstream: ScriptedServer, fields: dict[str, Any], message: str, param: str
 ) -> None:
     for path in (GENERATIONS, EDITS):
-        check_refused(client.post(path, json=BASE | fields), upstream, message, param)
+        check_rejected(client.post(path, json=BASE | fields), upstream, message, param)
 
 
-def test_what_else_a_reference_holds_is_told(client: FlaskClient, upstream: ScriptedServer) -> None:
+def test_other_members_of_a_reference_are_listed_as_ignored(client: FlaskClient, upstream: ScriptedServer) -> None:
     got = client.post(EDITS, json=BASE | {"subject_reference": [REFERENCE[0] | {"strength": 1}]})
     assert (got.status_code, got.headers["x-amux-ignored"]) == (200, "subject_reference.strength")
     got = client.post(EDITS, json=BASE | {"images": [{"image_url": DATA, "detail": "high", "file_id": None}]})
@@ -307,9 +291,9 @@ def test_what_else_a_reference_holds_is_told(client: FlaskClient, upstream: Scri
 @pytest.mark.parametrize(
     "parts", [("image", "image"), ("image[]", "image[]"), ("image", "image[]"), ("image[0]", "image[1]")]
 )
-def test_more_than_one_file_is_refused(client: FlaskClient, upstream: ScriptedServer, parts: tuple[str, str]) -> None:
+def test_more_than_one_file_is_rejected(client: FlaskClient, upstream: ScriptedServer, parts: tuple[str, str]) -> None:
     got = post_form(client, BASE, *(a_file(part=part) for part in parts))
-    check_refused(got, upstream, "MiniMax takes one reference image, not 2.", "image")
+    check_rejected(got, upstream, "MiniMax takes one reference image, not 2.", "image")
 
 
 @pytest.mark.parametrize(
@@ -326,23 +310,19 @@ def test_more_than_one_file_is_refused(client: FlaskClient, upstream: ScriptedSe
     ],
     ids=lambda fields: repr(fields)[:50],
 )
-def test_a_file_beside_another_reference_is_refused(
+def test_a_file_beside_another_reference_is_rejected(
     client: FlaskClient, upstream: ScriptedServer, fields: dict[str, Any]
 ) -> None:
-    check_refused(post_form(client, BASE | fields, a_file()), upstream, NOT_BOTH, "image")
-
-
-def test_an_image_field_without_a_file_says_how_to_give_one(client: FlaskClient, upstream: ScriptedServer) -> None:
-    message = "image must be a file part with a file name; give a URL as subject_reference."
-    for name in ("image", "image[]", "image[0]", "image[url]"):
-        check_refused(post_parts(client, *BASE.items(), (name, URL)), upstream, message, "image")
+    other = "images" if "images" in repr(fields) else "subject_reference"
+    got = post_form(client, BASE | fields, a_file())
+    check_rejected(got, upstream, NOT_BOTH.format(f"a file or {other}"), "image")
 
 
 def test_a_file_input_where_nobody_chose_a_file_is_absent(client: FlaskClient, upstream: ScriptedServer) -> None:
     """Browsers send it as a file of no bytes without a name."""
     nothing = {"name": "", "mime_type": "application/octet-stream"}
     got = post_form(client, BASE, a_file(b"", **nothing))
-    check_refused(got, upstream, "image is required: a JPEG or PNG file, or subject_reference.", "image")
+    check_rejected(got, upstream, "image is required: a JPEG or PNG file, or subject_reference.", "image")
     got = post_form(client, BASE, a_file(), a_file(b"", part="image", **nothing), a_file(b"", part="mask", **nothing))
     check_sent(got, upstream, DATA)
 
@@ -357,13 +337,13 @@ FILES = [
 
 
 @pytest.mark.parametrize(("name", "message"), FILES)
-def test_a_file_in_the_place_of_a_field_is_refused(
+def test_a_file_in_the_place_of_a_field_is_rejected(
     client: FlaskClient, upstream: ScriptedServer, name: str, message: str
 ) -> None:
     got = post_form(client, BASE, a_file(), a_file(PNG, part=name))
-    check_refused(got, upstream, message, name)
+    check_rejected(got, upstream, message, name)
     got = post_form(client, BASE | {name: "1"}, a_file(), a_file(PNG, part=name))
-    check_refused(got, upstream, "The same field is given twice.", name)
+    check_rejected(got, upstream, "The same field is given twice.", name)
 
 
 @pytest.mark.parametrize(
@@ -374,13 +354,13 @@ def test_a_file_in_the_place_of_a_field_is_refused(
     ],
 )
 @pytest.mark.parametrize("image", [JPEG, b"", b"a" * 100_000])
-def test_a_file_in_the_place_of_a_list_is_refused(
+def test_a_file_in_the_place_of_a_list_is_rejected(
     client: FlaskClient, upstream: ScriptedServer, name: str, message: str, image: bytes
 ) -> None:
-    check_refused(post_form(client, BASE, a_file(image, part=name)), upstream, message, name)
+    check_rejected(post_form(client, BASE, a_file(image, part=name)), upstream, message, name)
 
 
-def test_any_other_file_is_told_as_ignored(client: FlaskClient, upstream: ScriptedServer) -> None:
+def test_any_other_file_is_listed_as_ignored(client: FlaskClient, upstream: ScriptedServer) -> None:
     got = post_form(client, BASE, a_file(), a_file(part="picture"), a_file(part="image[face]"))
     assert (got.status_code, got.headers["x-amux-ignored"]) == (200, "image[face], picture")
     assert sent(upstream) == [PLAIN | {"subject_reference": REFERENCE}]

@@ -1,4 +1,4 @@
-"""Every field of the contract that is refused, by every way in: the whole error, and nothing sent to MiniMax."""
+"""Every field of the contract that is rejected, by every way in: the whole error, and nothing sent to MiniMax."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def each(name: str, fault: str, *values: Any) -> list[Row]:
     return [Row({name: value}, name, fault) for value in values]
 
 
-def check(client: FlaskClient, upstream: ScriptedServer, face: Encoding, row: Row) -> None:
-    got = face.post(client, row.body)
+def check(client: FlaskClient, upstream: ScriptedServer, encoding: Encoding, row: Row) -> None:
+    got = encoding.post(client, row.body)
     assert (got.status_code, got.get_json()) == (400, envelope(f"{row.param} {row.fault}.", row.param))
     assert got.headers["x-should-retry"] == "false"
     assert upstream.received == []
@@ -59,7 +59,7 @@ UNKNOWN_MODEL = "is unknown; served here: MiniMax-Image-01"
 NO_SIZE = "must be WIDTHxHEIGHT in pixels, like 1024x1024, or auto"
 NO_SEED = "must be from -9223372036854775808 to 9223372036854775807"
 NO_WEIGHT = "must be above 0 and at most 1"
-STREAM = "is not supported: pictures come in one JSON answer"
+STREAM = "is not supported: the response is one JSON document"
 MASK = "is not supported: MiniMax redraws a character, it does not inpaint"
 INTEGERS = ("n", "seed", "width", "height")
 BOOLEANS = ("prompt_optimizer", "watermark", "stream")
@@ -119,11 +119,11 @@ ROWS = [
 
 
 @pytest.mark.parametrize("row", ROWS, ids=str)
-@pytest.mark.parametrize("face", ENCODINGS, ids=str)
+@pytest.mark.parametrize("encoding", ENCODINGS, ids=str)
 def test_a_faulty_field_is_named_by_every_way_in(
-    client: FlaskClient, upstream: ScriptedServer, face: Encoding, row: Row
+    client: FlaskClient, upstream: ScriptedServer, encoding: Encoding, row: Row
 ) -> None:
-    check(client, upstream, face, row)
+    check(client, upstream, encoding, row)
 
 
 ANYTHING: tuple[Any, ...] = ("text", "2", "true", 2, 2.5, True, [], [1], {}, {"a": 1}, [[]])
@@ -142,7 +142,6 @@ JSON_ROWS = [
     *of_other_types("extra_body", "must be an object", dict),
     *of_other_types("style", "must be an object", dict, str),
     *of_other_types("mask", MASK),
-    *of_other_types("image", "is a file of a multipart form; in JSON, give the reference as subject_reference"),
     *each("model", UNKNOWN_MODEL, ""),
     *each("prompt", "must not be empty", ""),
     *each("prompt", "must be a string of valid Unicode", "\ud800", "a\udfff"),
@@ -161,11 +160,11 @@ JSON_ROWS = [
 
 
 @pytest.mark.parametrize("row", JSON_ROWS, ids=str)
-@pytest.mark.parametrize("face", JSON_ENCODINGS, ids=str)
+@pytest.mark.parametrize("encoding", JSON_ENCODINGS, ids=str)
 def test_nothing_of_a_wrong_json_type_is_corrected(
-    client: FlaskClient, upstream: ScriptedServer, face: Encoding, row: Row
+    client: FlaskClient, upstream: ScriptedServer, encoding: Encoding, row: Row
 ) -> None:
-    check(client, upstream, face, row)
+    check(client, upstream, encoding, row)
 
 
 FORM_ROWS = [
@@ -184,7 +183,7 @@ FORM_ROWS = [
 
 
 @pytest.mark.parametrize("row", FORM_ROWS, ids=str)
-def test_the_text_of_a_typed_field_is_a_json_literal_or_refused(
+def test_the_text_of_a_typed_field_is_a_json_literal_or_rejected(
     client: FlaskClient, upstream: ScriptedServer, row: Row
 ) -> None:
     check(client, upstream, FORM_EDITS, row)
@@ -213,12 +212,12 @@ def test_json_inside_a_form_is_read_as_strictly(
     assert upstream.received == []
 
 
-@pytest.mark.parametrize("face", ENCODINGS, ids=str)
+@pytest.mark.parametrize("encoding", ENCODINGS, ids=str)
 @pytest.mark.parametrize("model", ["MiniMax-Image-01-live", "image-01-live", "minimax-image-01-LIVE"])
 def test_a_known_model_that_is_not_enabled_is_403(
-    client: FlaskClient, upstream: ScriptedServer, face: Encoding, model: str
+    client: FlaskClient, upstream: ScriptedServer, encoding: Encoding, model: str
 ) -> None:
-    got = face.post(client, BASE | {"model": model})
+    got = encoding.post(client, BASE | {"model": model})
     assert (got.status_code, got.get_json()) == (
         403,
         envelope("MiniMax-Image-01-live is not enabled on this gateway.", "model", "model_not_authorized"),
@@ -239,13 +238,13 @@ def test_edits_needs_a_reference(client: FlaskClient, upstream: ScriptedServer) 
     assert upstream.received == []
 
 
-def test_the_fault_told_first_is_that_of_the_first_field(client: FlaskClient) -> None:
+def test_the_first_invalid_field_is_reported(client: FlaskClient) -> None:
     got = client.post(GENERATIONS, json={"seed": "x", "n": 0, "prompt": "", "model": "image-01"})
     assert got.get_json() == envelope("prompt must not be empty.", "prompt")
 
 
 @pytest.mark.parametrize("path", [GENERATIONS, EDITS])
-def test_a_body_that_node_replaced_is_told_so(client: FlaskClient, upstream: ScriptedServer, path: str) -> None:
+def test_a_body_replaced_by_openai_node_is_explained(client: FlaskClient, upstream: ScriptedServer, path: str) -> None:
     got = client.post(path, json={"subject_reference": as_reference("https://example.com/face.jpg")})
     error = got.get_json()["error"]
     assert (got.status_code, error["param"], error["code"]) == (400, "model", "invalid_value")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.model_catalog import IMAGE_01, IMAGE_01_LIVE
+from app.model_catalog import IMAGE_01, IMAGE_01_LIVE, ModelAlias
 from tests.conftest import MakeClient
 from tests.support.fake_minimax import ScriptedServer, answer, success
 from tests.support.request_encodings import BASE, EDITS, ENCODINGS, GENERATIONS, PLAIN, Encoding, envelope
@@ -47,14 +47,14 @@ def test_the_live_model_does_not_draw_21_to_9(make_client: MakeClient, upstream:
     assert upstream.received == []
 
 
-@pytest.mark.parametrize("face", ENCODINGS[1:], ids=str)
+@pytest.mark.parametrize("encoding", ENCODINGS[1:], ids=str)
 @pytest.mark.parametrize("enabled", [BOTH, (IMAGE_01_LIVE,)], ids=["both", "live only"])
 def test_edits_never_serves_the_live_model(
-    make_client: MakeClient, upstream: ScriptedServer, face: Encoding, enabled: tuple[object, ...]
+    make_client: MakeClient, upstream: ScriptedServer, encoding: Encoding, enabled: tuple[object, ...]
 ) -> None:
-    client = make_client(enabled_models=enabled, model_aliases={"alias": IMAGE_01_LIVE})
+    client = make_client(enabled_models=enabled, model_aliases={"alias": ModelAlias(IMAGE_01_LIVE)})
     for name in (LIVE, "alias"):
-        got = face.post(client, BASE | {"model": name})
+        got = encoding.post(client, BASE | {"model": name})
         message = "MiniMax-Image-01-live is not served by this endpoint."
         assert (got.status_code, got.get_json()) == (403, envelope(message, "model", "model_not_authorized"))
     assert upstream.received == []
@@ -67,31 +67,70 @@ def test_a_model_that_is_switched_off_is_403(make_client: MakeClient, upstream: 
     assert upstream.received == []
 
 
-def test_an_unknown_model_is_told_what_is_served(make_client: MakeClient) -> None:
+def test_the_error_for_an_unknown_model_lists_the_served_ones(make_client: MakeClient) -> None:
     got = make_client(enabled_models=BOTH).post(GENERATIONS, json=BASE | {"model": "dall-e-3"})
     message = "model is unknown; served here: MiniMax-Image-01, MiniMax-Image-01-live."
     assert (got.status_code, got.get_json()) == (400, envelope(message, "model"))
 
 
-@pytest.mark.parametrize("face", ENCODINGS, ids=str)
+@pytest.mark.parametrize("encoding", ENCODINGS, ids=str)
 @pytest.mark.parametrize("name", ["gpt-image-1", "GPT-Image-1"])
 def test_an_alias_is_the_model_it_stands_for(
-    make_client: MakeClient, upstream: ScriptedServer, face: Encoding, name: str
+    make_client: MakeClient, upstream: ScriptedServer, encoding: Encoding, name: str
 ) -> None:
-    got = face.post(make_client(model_aliases={"gpt-image-1": IMAGE_01}), BASE | {"model": name})
-    assert (got.status_code, [request.json for request in upstream.received]) == (200, [PLAIN | face.adds])
+    got = encoding.post(make_client(model_aliases={"gpt-image-1": ModelAlias(IMAGE_01)}), BASE | {"model": name})
+    assert (got.status_code, [request.json for request in upstream.received]) == (200, [PLAIN | encoding.adds])
 
 
-@pytest.mark.parametrize("face", ENCODINGS, ids=str)
+@pytest.mark.parametrize("encoding", ENCODINGS, ids=str)
 @pytest.mark.parametrize(
     ("asked", "theirs", "ours"),
     [(None, "base64", "b64_json"), ("url", "url", "url"), ("b64_json", "base64", "b64_json")],
 )
 def test_the_default_response_format_is_for_those_who_send_none(
-    make_client: MakeClient, upstream: ScriptedServer, face: Encoding, asked: str | None, theirs: str, ours: str
+    make_client: MakeClient, upstream: ScriptedServer, encoding: Encoding, asked: str | None, theirs: str, ours: str
 ) -> None:
     upstream.script = answer(success(response_format=theirs))
-    got = face.post(make_client(default_response_format="b64_json"), BASE | {"response_format": asked})
+    got = encoding.post(make_client(default_response_format="b64_json"), BASE | {"response_format": asked})
+    assert (got.status_code, [request.json["response_format"] for request in upstream.received]) == (200, [theirs])
+    assert [list(item) for item in got.get_json()["data"]] == [[ours]]
+
+
+FORMAT_ALIASES = {
+    "vercel": ModelAlias(IMAGE_01, "b64_json"),
+    "langchain": ModelAlias(IMAGE_01, "url"),
+    "plain": ModelAlias(IMAGE_01),
+}
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS, ids=str)
+@pytest.mark.parametrize(
+    ("name", "asked", "default", "ours"),
+    [
+        ("vercel", None, "url", "b64_json"),
+        ("VERCEL", None, "url", "b64_json"),
+        ("vercel", "url", "url", "url"),
+        ("langchain", None, "b64_json", "url"),
+        ("langchain", "base64", "url", "b64_json"),
+        ("plain", None, "b64_json", "b64_json"),
+        ("plain", None, "url", "url"),
+        ("MiniMax-Image-01", None, "b64_json", "b64_json"),
+        ("image-01", None, "url", "url"),
+    ],
+)
+def test_an_alias_may_have_its_own_default_response_format(
+    make_client: MakeClient,
+    upstream: ScriptedServer,
+    encoding: Encoding,
+    name: str,
+    asked: str | None,
+    default: str,
+    ours: str,
+) -> None:
+    theirs = {"url": "url", "b64_json": "base64"}[ours]
+    upstream.script = answer(success(response_format=theirs))
+    client = make_client(model_aliases=FORMAT_ALIASES, default_response_format=default)
+    got = encoding.post(client, BASE | {"model": name, "response_format": asked})
     assert (got.status_code, [request.json["response_format"] for request in upstream.received]) == (200, [theirs])
     assert [list(item) for item in got.get_json()["data"]] == [[ours]]
 
@@ -106,18 +145,18 @@ DIMENSIONS: list[tuple[dict[str, Any], dict[str, Any], str | None]] = [
 
 
 @pytest.mark.parametrize(("fields", "sent", "ignored"), DIMENSIONS, ids=str)
-@pytest.mark.parametrize("face", ENCODINGS, ids=str)
+@pytest.mark.parametrize("encoding", ENCODINGS, ids=str)
 def test_width_and_height_are_forwarded_once_turned_on(
     make_client: MakeClient,
     upstream: ScriptedServer,
-    face: Encoding,
+    encoding: Encoding,
     fields: dict[str, Any],
     sent: dict[str, Any],
     ignored: str | None,
 ) -> None:
     """Without an aspect ratio beside them, which MiniMax would prefer."""
-    got = face.post(make_client(forward_dimensions=True), BASE | fields)
-    assert (got.status_code, [request.json for request in upstream.received]) == (200, [PLAIN | sent | face.adds])
+    got = encoding.post(make_client(forward_dimensions=True), BASE | fields)
+    assert (got.status_code, [request.json for request in upstream.received]) == (200, [PLAIN | sent | encoding.adds])
     assert got.headers.get("x-amux-ignored") == ignored
 
 
@@ -133,11 +172,16 @@ BAD_DIMENSIONS: list[tuple[dict[str, Any], str, str]] = [
 
 
 @pytest.mark.parametrize(("fields", "param", "fault"), BAD_DIMENSIONS, ids=str)
-@pytest.mark.parametrize("face", ENCODINGS, ids=str)
-def test_width_and_height_that_minimax_would_refuse_are_refused(
-    make_client: MakeClient, upstream: ScriptedServer, face: Encoding, fields: dict[str, Any], param: str, fault: str
+@pytest.mark.parametrize("encoding", ENCODINGS, ids=str)
+def test_width_and_height_that_minimax_would_reject_are_rejected(
+    make_client: MakeClient,
+    upstream: ScriptedServer,
+    encoding: Encoding,
+    fields: dict[str, Any],
+    param: str,
+    fault: str,
 ) -> None:
-    got = face.post(make_client(forward_dimensions=True), BASE | fields)
+    got = encoding.post(make_client(forward_dimensions=True), BASE | fields)
     assert (got.status_code, got.get_json()) == (400, envelope(f"{param} {fault}.", param))
     assert upstream.received == []
 
@@ -154,7 +198,8 @@ def test_width_and_height_are_for_image_01_only(make_client: MakeClient, upstrea
 
 def test_switches_of_one_endpoint_are_those_of_the_other(make_client: MakeClient, upstream: ScriptedServer) -> None:
     """`EDITS` by a JSON body needs the same alias, format and dimensions as `GENERATIONS`."""
-    client = make_client(model_aliases={"m": IMAGE_01}, default_response_format="b64_json", forward_dimensions=True)
+    aliases = {"m": ModelAlias(IMAGE_01)}
+    client = make_client(model_aliases=aliases, default_response_format="b64_json", forward_dimensions=True)
     upstream.script = answer(success(response_format="base64"))
     body = {
         "model": "M",

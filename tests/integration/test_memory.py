@@ -26,6 +26,7 @@ from tests.integration.raw_http import (
     Caller,
     ask,
     edit,
+    head,
     holding_upstream,
     post,
     success_of,
@@ -33,6 +34,7 @@ from tests.integration.raw_http import (
 )
 from tests.support import processes
 from tests.support.pictures import JPEG, data_url
+from tests.support.request_encodings import BOUNDARY, multipart
 
 AT_ONCE = 8
 MAX_INT32 = 2 * MB  # for each call in flight
@@ -48,6 +50,20 @@ def as_data_url(prompt: str, image: bytes) -> bytes:
     return post({"model": MODEL, "prompt": prompt, "subject_reference": reference}, path=EDITS)
 
 
+def as_wrapped_data_url(prompt: str, image: bytes) -> bytes:
+    """In lines of 76 characters and without its padding, so that it has to be cleaned."""
+    encoded = base64.b64encode(image).decode().rstrip("=")
+    lines = "\r\n".join(encoded[i : i + 76] for i in range(0, len(encoded), 76))
+    return post({"model": MODEL, "prompt": prompt, "image": f"data:image/jpeg;base64,{lines}"}, path=GENERATIONS)
+
+
+def as_form_text(prompt: str, image: bytes) -> bytes:
+    lines = base64.encodebytes(image).replace(b"\n", b"\r\n")
+    body = multipart(("model", MODEL), ("prompt", prompt), ("image", b"data:image/jpeg;base64," + lines))
+    kind = f"Content-Type: multipart/form-data; boundary={BOUNDARY}"
+    return head("POST", EDITS, kind, f"Content-Length: {len(body)}") + body
+
+
 def send_all(callers: list[Caller], request: bytes) -> None:
     threads = [threading.Thread(target=caller.send, args=(request,)) for caller in callers]
     for thread in threads:
@@ -56,7 +72,7 @@ def send_all(callers: list[Caller], request: bytes) -> None:
         thread.join()
 
 
-@pytest.mark.parametrize("make", [as_file, as_data_url])
+@pytest.mark.parametrize("make", [as_file, as_data_url, as_wrapped_data_url, as_form_text])
 def test_an_upload_costs_little_memory_however_many_there_are(
     tmp_path: Path, make: Callable[[str, bytes], bytes]
 ) -> None:

@@ -11,7 +11,7 @@ import requests
 from flask.testing import FlaskClient
 from PIL import Image, ImageChops
 
-from app.sandbox.app import MAX_KEPT_PICTURES, PictureStore
+from app.sandbox.app import MAX_STORED_IMAGES, ImageStore
 from tests.sandbox.conftest import Draw
 from tests.sdk.cases import has_reference, pixels
 from tests.support.pictures import JPEG, data_url
@@ -53,7 +53,7 @@ def test_width_and_height_count_where_there_is_no_ratio(draw: Draw) -> None:
     assert pixels(picture(draw(width=512, height=2048, aspect_ratio="3:2"))) == (1248, 832)
 
 
-def test_the_same_prompt_and_seed_give_the_same_pictures_and_all_else_others(draw: Draw) -> None:
+def test_images_depend_on_prompt_and_seed_only(draw: Draw) -> None:
     def row(**fields: Any) -> list[bytes]:
         return pictures(draw(**({"n": 3, "seed": 7} | fields)))
 
@@ -63,11 +63,11 @@ def test_the_same_prompt_and_seed_give_the_same_pictures_and_all_else_others(dra
     assert len({*first, *row(seed=8), *row(prompt="A lighthouse."), *row(seed=-7)}) == 12
 
 
-def test_without_a_seed_each_picture_is_another(draw: Draw) -> None:
+def test_without_a_seed_each_image_differs(draw: Draw) -> None:
     assert len({picture(draw()) for _ in range(3)}) == 3
 
 
-def test_pictures_of_neighbours_look_different(draw: Draw) -> None:
+def test_images_of_one_response_look_different(draw: Draw) -> None:
     """Not only in their bytes: in the middle of a thumbnail as well."""
     first, second = (
         Image.open(BytesIO(drawn)).convert("RGB").resize((16, 16)) for drawn in pictures(draw(n=2, seed=1))
@@ -93,7 +93,7 @@ def test_a_reference_is_in_the_corner(draw: Draw) -> None:
     assert by_url == without  # it is not fetched
 
 
-def test_a_reference_that_only_begins_like_a_picture_is_no_trouble(draw: Draw) -> None:
+def test_a_reference_that_only_begins_like_an_image_is_accepted(draw: Draw) -> None:
     reference = [{"type": "character", "image_file": data_url(b"\xff\xd8\xff nothing")}]
     assert draw(subject_reference=reference)["base_resp"]["status_code"] == 0
 
@@ -110,7 +110,7 @@ def test_base64_is_bare_and_counts_are_strings(draw: Draw) -> None:
 
 
 @pytest.mark.parametrize("fields", [{"response_format": "url"}, {}])
-def test_urls_are_the_default_and_lead_to_the_pictures(sandbox_url: str, fields: dict[str, str]) -> None:
+def test_urls_are_the_default_and_lead_to_the_images(sandbox_url: str, fields: dict[str, str]) -> None:
     body = {"model": "image-01", "prompt": "a", "n": 2, "seed": 1, **fields}
     headers = {"Authorization": f"Bearer {UPSTREAM_KEY}"}
     answer = requests.post(f"{sandbox_url}/v1/image_generation", json=body, headers=headers, timeout=30).json()
@@ -121,7 +121,7 @@ def test_urls_are_the_default_and_lead_to_the_pictures(sandbox_url: str, fields:
     found = [requests.get(url, timeout=10) for url in answer["data"]["image_urls"]]
     assert {reply.headers["Content-Type"] for reply in found} == {"image/jpeg"}
     assert [reply.content for reply in found] == pictures(again)
-    assert requests.get(f"{sandbox_url}/pictures/unknown.jpg", timeout=10).status_code == 404
+    assert requests.get(f"{sandbox_url}/images/unknown.jpg", timeout=10).status_code == 404
 
 
 @pytest.mark.parametrize("prompt", ["a", "sandbox:1026"])
@@ -137,9 +137,9 @@ def test_the_sandbox_is_healthy_without_a_key(sandbox: FlaskClient) -> None:
     assert sandbox.get("/healthz").get_json() == {"status": "ok"}
 
 
-def test_old_pictures_make_room_for_new_ones() -> None:
-    store = PictureStore()
-    names = [store.add(b"%d" % number) for number in range(MAX_KEPT_PICTURES + 1)]
+def test_the_oldest_images_are_dropped() -> None:
+    store = ImageStore()
+    names = [store.add(b"%d" % number) for number in range(MAX_STORED_IMAGES + 1)]
     assert store.get(names[0]) is None
     assert store.get(names[1]) == b"1"
-    assert store.get(names[-1]) == b"%d" % MAX_KEPT_PICTURES
+    assert store.get(names[-1]) == b"%d" % MAX_STORED_IMAGES

@@ -1,4 +1,4 @@
-"""Words in the prompt make the sandbox fail as MiniMax may: what one wants to see before it happens."""
+"""Fault injection: words in the prompt make the sandbox fail as MiniMax may."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_any_code(draw: Draw, code: int) -> None:
 
 
 @pytest.mark.parametrize(("withheld", "delivered"), [("", 2), ("=1", 2), ("=2", 1), ("=3", 0), ("=9", 0)])
-def test_some_pictures_are_withheld(draw: Draw, withheld: str, delivered: int) -> None:
+def test_some_images_are_withheld(draw: Draw, withheld: str, delivered: int) -> None:
     """Code 0, a shorter array, and the rest in `failed_count`."""
     answer = draw(prompt=f"sandbox:withheld{withheld}", n=3)
     assert answer["base_resp"]["status_code"] == 0
@@ -52,12 +52,12 @@ def test_slow(sandbox: FlaskClient) -> None:
     assert time.monotonic() - started >= 0.3
 
 
-def test_a_bad_request_is_not_rehearsed(draw: Draw) -> None:
+def test_faults_of_an_invalid_request_are_not_injected(draw: Draw) -> None:
     assert draw(prompt="sandbox:1026", n=10)["base_resp"]["status_code"] == 2013
 
 
 @pytest.mark.parametrize(
-    ("prompt", "rehearsal"),
+    ("prompt", "faults"),
     [
         ("a harbour", InjectedFaults()),
         ("sandbox: 1026", InjectedFaults()),
@@ -70,14 +70,14 @@ def test_a_bad_request_is_not_rehearsed(draw: Draw) -> None:
         ("(sandbox:half)", InjectedFaults(fault="half")),
     ],
 )
-def test_words_are_read_wherever_they_stand(prompt: str, rehearsal: InjectedFaults) -> None:
-    assert InjectedFaults.of(prompt) == rehearsal
+def test_words_are_read_wherever_they_stand(prompt: str, faults: InjectedFaults) -> None:
+    assert InjectedFaults.of(prompt) == faults
 
 
 @pytest.mark.parametrize("word", ["nonsense=3", "123456", "slow=abc", "slow=-1", "half=2", "1026x", "html-5", "٣"])
-def test_a_misspelt_word_is_refused(draw: Draw, word: str) -> None:
-    refused = draw(prompt=f"A harbour, sandbox:{word}, please")["base_resp"]
-    assert refused == {"status_code": 2013, "status_msg": f"invalid params, {UnknownFault()}"}
+def test_a_misspelt_word_is_rejected(draw: Draw, word: str) -> None:
+    rejected = draw(prompt=f"A harbour, sandbox:{word}, please")["base_resp"]
+    assert rejected == {"status_code": 2013, "status_msg": f"invalid params, {UnknownFault()}"}
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_broken_lines_are_no_trouble_to_the_server(tmp_path: Path) -> None:
     assert served.log.read_text() == ""
 
 
-def test_through_the_gateway_every_rehearsal_is_an_envelope(served: processes.Served) -> None:
+def test_through_the_gateway_every_fault_is_an_envelope(served: processes.Served) -> None:
     expected = {
         "1026": (403, "1026"),
         "1002": (429, "1002"),
@@ -125,7 +125,7 @@ def test_through_the_gateway_every_rehearsal_is_an_envelope(served: processes.Se
 
 
 @pytest.mark.parametrize("word", ["slow=abc", "withheld=many", "1026x"])
-def test_through_the_gateway_a_misspelt_word_is_told_as_one(served: processes.Served, word: str) -> None:
+def test_through_the_gateway_a_misspelt_word_is_an_error_saying_so(served: processes.Served, word: str) -> None:
     answer = requests.post(
         f"{served.url}/v1/images/generations",
         json={"model": "MiniMax-Image-01", "prompt": f"sandbox:{word}"},

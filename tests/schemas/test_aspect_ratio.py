@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.model_catalog import ASPECT_RATIOS
 from app.sandbox.rules import PIXELS
-from app.schemas.aspect_ratio import ASPECT_RATIOS, SIZES, is_size, ratio_of_size
+from app.schemas.aspect_ratio import SIZES, is_size, ratio_of_size
 
 SIDES = st.integers(1, 99_999)
 
@@ -34,7 +35,7 @@ def test_every_multiple_of_a_ratio_is_that_ratio(ratio: str, times: int) -> None
 
 
 @given(st.text() | st.from_regex(r"\s*[-+0]?\d{0,7}\s?[xX×*:]\s?\d{0,7}\s*", fullmatch=True))
-def test_what_is_no_size_is_told_apart(text: str) -> None:
+def test_any_other_text_is_not_a_size(text: str) -> None:
     """A size is what comes back as it was when read as two numbers and written again."""
     try:
         width, height = (int(part) for part in text.split("x"))

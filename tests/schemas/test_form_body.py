@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from werkzeug.datastructures import MultiDict
 
 from app.errors import InvalidRequest
 from app.schemas.form_body import decode_form
@@ -14,7 +13,7 @@ Pairs = list[tuple[str, str]]
 
 
 def decode(pairs: Pairs) -> dict[str, Any]:
-    return decode_form(MultiDict(pairs), MultiDict())
+    return decode_form(pairs, [])
 
 
 ROWS: list[tuple[Pairs, dict[str, Any]]] = [
@@ -50,6 +49,24 @@ ROWS: list[tuple[Pairs, dict[str, Any]]] = [
 @pytest.mark.parametrize(("pairs", "body"), ROWS, ids=str)
 def test_names_with_brackets_are_objects_and_arrays(pairs: Pairs, body: dict[str, Any]) -> None:
     assert decode(pairs) == body
+
+
+IMAGES: list[tuple[Pairs, Any]] = [
+    ([("image", "u")], "u"),
+    ([("image[]", "u")], "u"),
+    ([("image[0]", "u"), ("image", "")], "u"),
+    ([("image", "null")], None),
+    ([("image", "null"), ("image", "u")], "u"),
+    ([("image[url]", "u")], {"url": "u"}),
+    ([("image[][image_url]", "u")], [{"image_url": "u"}]),
+    ([("image", '{"url": "u"}')], {"url": "u"}),
+    ([("image[]", '["u"]')], ["u"]),
+]
+
+
+@pytest.mark.parametrize(("pairs", "image"), IMAGES, ids=str)
+def test_an_image_is_one_text_under_any_of_its_names(pairs: Pairs, image: Any) -> None:
+    assert decode([*pairs, ("a", "1")]) == {"a": "1"} | ({} if image is None else {"image": image})
 
 
 TWICE: list[Pairs] = [

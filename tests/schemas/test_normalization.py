@@ -63,7 +63,7 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("body", "param"), CONTRADICTIONS, ids=str)
-def test_what_contradicts_itself_is_refused(body: dict[str, Any], param: str) -> None:
-    with pytest.raises(InvalidRequest) as refused:
+def test_what_contradicts_itself_is_rejected(body: dict[str, Any], param: str) -> None:
+    with pytest.raises(InvalidRequest) as rejected:
         normalize(body)
-    assert refused.value.param == param
+    assert rejected.value.param == param

@@ -37,11 +37,11 @@ def long_from(size: int) -> Iterator[None]:
 
 
 @contextmanager
-def read(pieces: Iterable[bytes]) -> Iterator[Any]:
+def read(pieces: Iterable[bytes], *, decode_white_space: bool = False) -> Iterator[Any]:
     """The document, with its long texts as they are."""
     spool = Spool()
     try:
-        reader = JsonReader(spool)
+        reader = JsonReader(spool, decode_white_space=decode_white_space)
         for piece in pieces:
             reader.feed(piece)
         yield reader.read(json.loads)
@@ -104,6 +104,50 @@ def test_any_document_in_any_pieces_is_the_same(
         target(float(len(found)))
         assert spelled(got) == expected
         assert all(str(text).isascii() and str(text).isprintable() and 2 * len(text) >= SMALL for text in found)
+
+
+WRAPPED = st.lists(PLAIN | st.sampled_from(["\n", "\r\n", "\t", "\f", "/", "n", "\\", "\\n", "\x0b", '"'])).map("".join)
+
+
+@given(
+    texts=st.lists(WRAPPED | TEXTS, max_size=4),
+    places=st.lists(st.integers(0, 2000), max_size=12),
+    ascii_only=st.booleans(),
+    slashes=st.booleans(),
+)
+@example(texts=["a" * 20 + "\\n/" + "a" * 20], places=[], ascii_only=True, slashes=True)
+@example(texts=["a" * 20 + "\n" + "a" * 20 + "é\n"], places=[10, 20, 30], ascii_only=False, slashes=False)
+@settings(max_examples=400)
+def test_escaped_white_space_is_decoded_into_the_spool(
+    texts: list[str], places: list[int], ascii_only: bool, slashes: bool
+) -> None:
+    """Where the reader is told to. What is not plain even so comes back out of the spool as it was."""
+    text = json.dumps({"a": texts}, ensure_ascii=ascii_only)
+    body = (text.replace("/", "\\/") if slashes else text).encode("utf-8", "replace")
+    with long_from(SMALL), read(cut(body, *places), decode_white_space=True) as got:
+        event(f"{min(len(long_texts(got)), 3)} long texts")
+        assert spelled(got) == json.loads(body)
+        assert all(set(str(text)) <= {*map(chr, range(0x20, 0x7F)), *"\n\r\t\f"} for text in long_texts(got))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
+@pytest.mark.parametrize("white_space", ["\n", "\r\n", "\t", "\f", "\n\r\t\f"])
+def test_a_wrapped_text_stays_in_the_spool_only_where_it_is_asked_for(white_space: str, size: int) -> None:
+    document = {"a": white_space.join(["a" * SMALL] * 300)}
+    body = json.dumps(document).encode()
+    with long_from(SMALL), read(every(size, body), decode_white_space=True) as got:
+        assert spelled(got) == document
+        assert len(long_texts(got)) == 1
+    with long_from(SMALL), read(every(size, body)) as got:
+        assert got == document
+
+
+@pytest.mark.parametrize("raw", [b"\n", b"\t", b"\\x", b"\\n\n", b"\n\\n", b"\\", b"\\u000"])
+def test_white_space_that_is_not_escaped_is_no_json(raw: bytes) -> None:
+    body = b'["' + b"a" * 50 + raw + b'"]'
+    for size in (1, 7, 1000):
+        with long_from(SMALL), pytest.raises(ValueError), read(every(size, body), decode_white_space=True):  # noqa: PT011
+            pass
 
 
 @given(texts=st.lists(PLAIN.map(lambda text: text + "a" * SMALL), min_size=1, max_size=5))

@@ -24,9 +24,11 @@ BOUNDARY = "----amux-boundary-of-tests"
 
 
 class File(NamedTuple):
+    """`name` is the file name, None for a part without one; `mime_type` may be None too."""
+
     content: bytes
-    name: str
-    mime_type: str
+    name: str | None
+    mime_type: str | None
 
 
 Part = tuple[str, str | bytes | File]
@@ -39,7 +41,13 @@ def as_reference(image_file: Any) -> list[dict[str, Any]]:
 REFERENCE = as_reference(data_url(JPEG))
 
 
-def a_file(image: bytes = JPEG, *, part: str = "image", name: str = "face.jpg", mime_type: str = "image/jpeg") -> Part:
+def a_file(
+    image: bytes = JPEG,
+    *,
+    part: str = "image",
+    name: str | None = "face.jpg",
+    mime_type: str | None = "image/jpeg",
+) -> Part:
     return part, File(image, name, mime_type)
 
 
@@ -70,7 +78,8 @@ def multipart(*parts: Part) -> bytes:
     for name, value in parts:
         head = f'Content-Disposition: form-data; name="{_quoted(name)}"'
         if isinstance(value, File):
-            head += f'; filename="{_quoted(value.name)}"\r\nContent-Type: {value.mime_type}'
+            head += "" if value.name is None else f'; filename="{_quoted(value.name)}"'
+            head += "" if value.mime_type is None else f"\r\nContent-Type: {value.mime_type}"
             value = value.content
         content = value if isinstance(value, bytes) else value.encode("utf-8", "surrogatepass")
         lines += [f"--{BOUNDARY}".encode(), head.encode("utf-8", "surrogatepass"), b"", content]
