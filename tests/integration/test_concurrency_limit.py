@@ -39,9 +39,10 @@ from tests.integration.raw_http import (
     wait_until,
 )
 from tests.support import processes
+from tests.support.pictures import JPEG
 from tests.support.processes import Served
 
-LARGE = json.dumps(success_of(image_base64=[base64.b64encode(os.urandom(2 * MB)).decode()] * 9)).encode()
+LARGE = json.dumps(success_of(image_base64=[base64.b64encode(JPEG + os.urandom(2 * MB)).decode()] * 9)).encode()
 UPLOAD = ("Content-Type: multipart/form-data; boundary=line", f"Content-Length: {10 * MB}")
 
 

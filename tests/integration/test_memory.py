@@ -87,7 +87,7 @@ def test_an_upload_costs_little_memory_however_many_there_are(
 
 def test_a_base64_answer_costs_little_memory_however_many_are_waiting_to_be_read(tmp_path: Path) -> None:
     """n = 9 of 2 MB each; nobody reads, and the kernel takes far less than there is to send."""
-    pictures = [base64.b64encode(os.urandom(2 * MB)).decode() for _ in range(9)]
+    pictures = [base64.b64encode(JPEG + os.urandom(2 * MB)).decode() for _ in range(9)]
     small = json.dumps(success_of(image_base64=["/9j/"] * 9)).encode()
     large = json.dumps(success_of(image_base64=pictures)).encode()
 

@@ -60,6 +60,7 @@ MIX: list[Case] = [
     (answer(refusal(987654)), generation("unheard of"), (GENERATIONS, GOOD, "502"), "other", 1, 0),
     (answer(refusal(-5)), generation("unheard of"), (GENERATIONS, GOOD, "502"), "other", 1, 0),
     (answer(b"<html>"), generation("html"), (GENERATIONS, GOOD, "502"), "upstream_invalid_answer", 1, 0),
+    (answer(b"", status=401), generation("key"), (GENERATIONS, GOOD, "502"), "upstream_unauthorized", 1, 0),
     (half(success()), generation("half"), (GENERATIONS, GOOD, "502"), "upstream_interrupted", 1, 0),
     (answer(success()), post({"model": MODEL, "prompt": ""}), (GENERATIONS, "none", "400"), None, 0, 0),
     (answer(success()), post(b"{"), (GENERATIONS, "none", "400"), None, 0, 0),

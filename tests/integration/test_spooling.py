@@ -42,7 +42,7 @@ from tests.support.pictures import JPEG, data_url
 from tests.support.processes import Served, procfile_command, serve
 
 IMAGE = JPEG + os.urandom(6 * MB)
-PICTURES = [base64.b64encode(os.urandom(2 * MB)).decode() for _ in range(4)]
+PICTURES = [base64.b64encode(JPEG + os.urandom(2 * MB)).decode() for _ in range(4)]
 LARGE = success_of(image_base64=PICTURES)
 
 

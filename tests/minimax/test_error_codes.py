@@ -44,6 +44,13 @@ WORDS = {
     "upstream_deadline": (502, False),
     "upstream_invalid_answer": (502, False),
     "upstream_rate_limited": (429, False),
+    "upstream_rejected_request": (400, False),
+    "upstream_unauthorized": (502, False),
+    "upstream_payment_required": (429, False),
+    "upstream_forbidden": (403, False),
+    "upstream_not_found": (502, False),
+    "upstream_too_many_requests": (429, True),
+    "upstream_server_error": (502, False),
     "content_withheld": (403, False),
     "answer_not_stored": (503, False),
     "nothing_delivered": (502, False),
@@ -74,7 +81,7 @@ def test_minimax_says_the_code_and_we_answer_the_row(
     response = draw(make_client(), endpoint)
 
     reason = "" if code in OPERATORS else " (a reason)"
-    message = f"MiniMax refused with code {code}: {STATUS_CODES[code].meaning}{reason}."
+    message = f"MiniMax rejected the request with code {code}: {STATUS_CODES[code].meaning}{reason}."
     assert (response.status_code, response.json) == (status, envelope(message, str(code)))
     assert retry_headers(response) == (("true", "17") if retry else ("false", None))
     assert response.headers["x-minimax-trace-id"] == "trace-1"
@@ -104,7 +111,7 @@ def test_a_code_may_be_a_string(
 def test_an_unknown_code_is_502(make_client: MakeClient, upstream: ScriptedServer, endpoint: str, code: int) -> None:
     upstream.script = answer(refusal(code, "new words"), headers={"Retry-After": "1"})
     message = assert_refused(draw(make_client(), endpoint), 502, str(code))
-    assert message == f"MiniMax refused with code {code}: unknown refusal (new words)."
+    assert message == f"MiniMax rejected the request with code {code}: unknown error code (new words)."
     assert len(upstream.received) == 1
 
 

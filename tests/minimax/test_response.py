@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +13,7 @@ from flask.testing import FlaskClient
 from tests.conftest import MakeClient
 from tests.minimax.calls import ENDPOINTS, PROMPT, assert_refused, draw
 from tests.support.fake_minimax import ScriptedServer, answer, http_bytes, raw, refusal, success
-from tests.support.pictures import JPEG, data_url
+from tests.support.pictures import JPEG, PNG, WEBP, data_url
 from tests.support.processes import UPSTREAM_KEY
 
 GOOD = success(1)
@@ -103,13 +104,13 @@ WRONG_SHAPES = (
 
 HTTP_STATUSES = (
     *(Odd(f"success with {status}", GOOD, status) for status in (201, 202, 206, 400, 401, 403, 404, 500, 502, 503)),
-    *(Odd(f"error with {status}", ERROR, status) for status in (200, 400, 401, 403, 404, 413, 500, 502, 503, 504)),
-    *(Odd(f"html with {status}", HTML, status) for status in (400, 403, 404, 500, 502, 503, 504)),
+    *(Odd(f"error with {status}", ERROR, status) for status in (200, 202, 405, 408, 413)),
+    *(Odd(f"html with {status}", HTML, status) for status in (400, 402, 404, 500, 502, 503, 504)),
     *(Odd(f"nothing with {status}", b"", status) for status in (204, 205, 304, 400, 500)),
     *(Odd(f"code 0 with {status}", refusal(0), status) for status in (204, 400, 500)),
     *(
         Odd(f"429 with {body!r}"[:30], body, 429, 429, "upstream_rate_limited", {"Retry-After": "1"})
-        for body in each(HTML, b"", ERROR, GOOD, refusal(0), refusal(None), [])
+        for body in each(HTML, b"", {"error": None}, GOOD, refusal(0), refusal(None), [])
     ),
     *(
         Odd(f"redirect {status}", b"moved", status, headers={"Location": "/v1/image_generation"})
@@ -150,11 +151,11 @@ def test_an_odd_answer_ends_in_the_contracts_row(make_client: MakeClient, upstre
         assert len(upstream.received) == calls
 
 
-@pytest.mark.parametrize("http_status", [401, 503])
+@pytest.mark.parametrize("http_status", [404, 503])
 def test_a_caller_is_told_the_http_status(client: FlaskClient, upstream: ScriptedServer, http_status: int) -> None:
     upstream.script = answer(HTML, status=http_status)
     message = assert_refused(draw(client), 502, "upstream_invalid_answer")
-    assert message == f"MiniMax's answer was not understood (HTTP status {http_status}, not JSON)."
+    assert message == f"MiniMax's response was not understood (HTTP status {http_status}, not JSON)."
 
 
 def test_no_depth_of_nesting_is_a_bug(client: FlaskClient, upstream: ScriptedServer) -> None:
@@ -173,7 +174,7 @@ URLS = (
     "http://pictures.example/a b/水彩.jpeg?q=<&>'\"+%20#fragment",
     " http://pictures.example/\t\u2028\x7f ",
 )
-BASE64 = ("/9j/4AAQ+/==", "not base64 at all", "\r\n/9j/\r\n")
+BASE64 = ("/9j/4AAQ+/==", *(base64.b64encode(image).decode() for image in (PNG, WEBP)))
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
@@ -317,7 +318,7 @@ def test_a_secret_that_minimax_quotes_is_never_shown(
 def test_minimax_s_harmless_words_are_shown_cut_and_on_one_line(client: FlaskClient, upstream: ScriptedServer) -> None:
     upstream.script = answer(refusal(2013, "invalid\r\nparams,\x00 \u202ealias <b>水</b> " + "x" * 100_000))
     message = assert_refused(draw(client), 400, "2013")
-    opening = "MiniMax refused with code 2013: invalid parameters (invalid params, alias <b>水</b> xxx"
+    opening = "MiniMax rejected the request with code 2013: invalid parameters (invalid params, alias <b>水</b> xxx"
     assert message.startswith(opening)
     assert len(message) < 300
 
@@ -326,7 +327,7 @@ def test_minimax_s_harmless_words_are_shown_cut_and_on_one_line(client: FlaskCli
 def test_words_that_are_none_are_left_out(client: FlaskClient, upstream: ScriptedServer, message: object) -> None:
     upstream.script = answer(refusal(1026, message))
     assert assert_refused(draw(client), 403, "1026") == (
-        "MiniMax refused with code 1026: the prompt was withheld as sensitive."
+        "MiniMax rejected the request with code 1026: the prompt was withheld as sensitive."
     )
 
 

@@ -125,7 +125,7 @@ def test_a_broken_answer_is_502_and_never_asked_for_again(
 
 def test_a_call_that_may_have_been_charged_says_so(client: FlaskClient, upstream: ScriptedServer) -> None:
     upstream.script = reset
-    assert "may have been drawn, and charged to the gateway" in assert_refused(
+    assert "may have been generated, and charged to the gateway" in assert_refused(
         draw(client), 502, "upstream_interrupted"
     )
 
@@ -166,7 +166,7 @@ OUTLIVING: dict[str, Script] = {
 def test_no_answer_outlives_the_deadline(make_client: MakeClient, upstream: ScriptedServer, script: Script) -> None:
     upstream.script = script
     message = assert_refused(draw(make_client(minimax_timeout_seconds=DEADLINE)), 502, "upstream_deadline")
-    assert "may have been drawn, and charged to the gateway" in message
+    assert "may have been generated, and charged to the gateway" in message
     assert len(upstream.received) == 1
 
 
@@ -198,7 +198,7 @@ def test_a_reader_that_is_too_slow_for_the_request(make_client: MakeClient) -> N
 
 
 def test_the_bound_of_an_answer_is_128_mb() -> None:
-    assert minimax_client.MAX_ANSWER_BYTES == 128 * 1024 * 1024
+    assert minimax_client.MAX_RESPONSE_BYTES == 128 * 1024 * 1024
 
 
 BOUND = 100_000
@@ -222,11 +222,11 @@ TOO_LARGE: dict[str, Script] = {
 def test_what_is_too_large_is_not_read_to_its_end(
     make_client: MakeClient, upstream: ScriptedServer, monkeypatch: pytest.MonkeyPatch, script: Script
 ) -> None:
-    monkeypatch.setattr(minimax_client, "MAX_ANSWER_BYTES", BOUND)
+    monkeypatch.setattr(minimax_client, "MAX_RESPONSE_BYTES", BOUND)
     upstream.script = in_turn(script, answer(success(1)))
     client = make_client(minimax_timeout_seconds=30.0)
     message = assert_refused(draw(client), 502, "upstream_invalid_answer")
-    assert message == f"MiniMax's answer was not understood (longer than {BOUND} bytes)."
+    assert message == f"MiniMax's response was not understood (longer than {BOUND} bytes)."
     assert draw(client).status_code == 200
     assert len(upstream.received) == 2
 
@@ -234,7 +234,7 @@ def test_what_is_too_large_is_not_read_to_its_end(
 def test_an_answer_of_just_the_bound_is_read(
     client: FlaskClient, upstream: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(minimax_client, "MAX_ANSWER_BYTES", BOUND)
+    monkeypatch.setattr(minimax_client, "MAX_RESPONSE_BYTES", BOUND)
     upstream.script = answer(GOOD.ljust(BOUND))
     assert draw(client).status_code == 200
 

@@ -163,10 +163,10 @@ PROTOCOL_ERRORS = (
     _refused(2013, 1, "BadRequestError", 400, "invalid parameters (as MiniMax words it)"),
     _refused(1000, 1, "InternalServerError", 500, "internal error (as MiniMax words it)"),
     _refused(1001, 1, "InternalServerError", 503, "timed out (as MiniMax words it)"),
-    _refused(1004, 1, "InternalServerError", 502, "the gateway's own MiniMax key was refused"),
-    _refused(4242, 1, "InternalServerError", 502, "unknown refusal (as MiniMax words it)"),
-    Refusal("reset", reset, 1, _INTERRUPTED, "may have been drawn, and charged to the gateway"),
-    Refusal("half an answer", half(refusal(0)), 1, _INTERRUPTED, "may have been drawn, and charged to the gateway"),
+    _refused(1004, 1, "InternalServerError", 502, "the gateway's own MiniMax key was rejected"),
+    _refused(4242, 1, "InternalServerError", 502, "unknown error code (as MiniMax words it)"),
+    Refusal("reset", reset, 1, _INTERRUPTED, "may have been generated, and charged to the gateway"),
+    Refusal("half an answer", half(refusal(0)), 1, _INTERRUPTED, "may have been generated, and charged to the gateway"),
     Refusal("html", answer(_BAD_GATEWAY, headers={"Content-Type": "text/html"}), 1, _NOT_UNDERSTOOD, "not understood"),
     Refusal("html, 502", answer(_BAD_GATEWAY, status=502), 1, _NOT_UNDERSTOOD, "HTTP status 502"),
     Refusal(
@@ -174,7 +174,7 @@ PROTOCOL_ERRORS = (
         answer(b"slow down", status=429, headers={"Retry-After": "1"}),
         1,
         Error("RateLimitError", 429, "upstream_rate_limited"),
-        "429 without a code",
+        "429 and no code",
     ),
 )
 

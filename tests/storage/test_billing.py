@@ -108,6 +108,7 @@ def test_what_may_have_been_drawn_is_what_broke_after_it_was_sent() -> None:
         "upstream_interrupted",
         "upstream_deadline",
         "upstream_invalid_answer",
+        "upstream_server_error",
         "answer_not_stored",
     }
 
