@@ -8,13 +8,19 @@ from collections.abc import Callable
 from typing import Any
 
 from app.spooling.spool import Spool
-from app.spooling.spooled_text import BASE64_ALPHABET, SpooledText
+from app.spooling.spooled_text import (
+    BASE64_ALPHABET,
+    WHITE_SPACE,
+    SpooledText,
+    count_white_space,
+    escape_white_space,
+    unescape_white_space,
+)
 
 LARGE_BYTES = 64 * 1024  # shorter strings are ordinary `str`
 MAX_OUTSIDE_BASE64 = 256  # room for the prefix of a data URL, and padding
 
-# JSON holds a string of these bytes without escapes, so that it can be copied to and from the spool as it is.
-_PLAIN = bytes(byte for byte in range(0x20, 0x7F) if byte not in b'"\\')
+_PRINTABLE = bytes(byte for byte in range(0x20, 0x7F) if byte not in b'"\\')
 # _STRING ends at the closing quote or at the end of the piece, _WHOLE_STRINGS before a string that the piece cuts off.
 _STRING = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 _WHOLE_STRINGS = re.compile(rb'[^"]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"[^"]*+)*+', re.DOTALL)
@@ -24,7 +30,8 @@ class JsonReader:
     """Takes a JSON text in pieces. Long plain strings go to `spool` at once; `read` parses the rest.
 
     A string is long once `LARGE_BYTES` of it have arrived and it does not end in the piece that it begins in. It is
-    plain if it is printable ASCII without escapes (except `\\/`, which some encoders write). The reader only finds
+    plain if it is printable ASCII whose only escapes are `\\/`, which some encoders write, and `\\n`, `\\r`, `\\t` and
+    `\\f`, which break base64 into lines. The spool holds the characters that these stand for. The reader only finds
     strings; the parser rejects what is not JSON.
 
     Invariants between two calls of `feed`:
@@ -37,6 +44,7 @@ class JsonReader:
       set, `_rest` ends at `_begin`, and everything in the spool from that offset on is the open string.
     - `_can_spool` is False once the open string is known not to be plain: it stays in `_rest` however long it gets.
       Between strings it is True.
+    - `_escapes` counts the characters in the spooled part of the open string that JSON escapes.
     - `_outside_base64` holds the bytes of the spooled part of the open string that are not in base64's alphabet, but
       never more than `MAX_OUTSIDE_BASE64 + 1` of them. The look for plain bytes finds them at no further cost.
     """
@@ -50,6 +58,7 @@ class JsonReader:
         self._begin: int | None = None
         self._spooled_from: int | None = None
         self._can_spool = True
+        self._escapes = 0
         self._outside_base64 = b""
 
     def feed(self, piece: bytes) -> None:
@@ -93,23 +102,29 @@ class JsonReader:
         if self._spooled_from is not None:
             if self._spool_plain(text):
                 return
-            self._rest += self._spool.read(self._spooled_from, self._spool.size - self._spooled_from)
+            self._rest += escape_white_space(
+                self._spool.read(self._spooled_from, self._spool.size - self._spooled_from)
+            )
             self._spooled_from, self._can_spool = None, False
         self._rest += text
         if self._can_spool and len(self._rest) - (self._begin or 0) >= LARGE_BYTES:
-            start, self._outside_base64 = self._spool.size, b""
+            start, self._escapes, self._outside_base64 = self._spool.size, 0, b""
             self._can_spool = self._spool_plain(bytes(self._rest[self._begin :]))
             if self._can_spool:
                 self._spooled_from = start
                 del self._rest[self._begin :]
 
     def _spool_plain(self, text: bytes) -> bool:
+        plain = _PRINTABLE
         if b"\\" in text:
-            text = text.replace(b"\\/", b"/")
+            if text.translate(None, _PRINTABLE + b"\\"):  # white space that is not escaped is not JSON
+                return False
+            text, plain = unescape_white_space(text.replace(b"\\/", b"/")), _PRINTABLE + WHITE_SPACE
         outside = text.translate(None, BASE64_ALPHABET)
         if outside:
-            if outside.translate(None, _PLAIN):
+            if outside.translate(None, plain):
                 return False
+            self._escapes += count_white_space(outside)
             self._outside_base64 = (self._outside_base64 + outside)[: MAX_OUTSIDE_BASE64 + 1]
         self._spool.write(text)
         return True
@@ -119,7 +134,9 @@ class JsonReader:
             name = f"{self._marker}-{len(self._long)}"
             size = self._spool.size - self._spooled_from
             outside = self._outside_base64 if len(self._outside_base64) <= MAX_OUTSIDE_BASE64 else None
-            self._long[name] = SpooledText(self._spool, self._spooled_from, size, outside_base64=outside)
+            self._long[name] = SpooledText(
+                self._spool, self._spooled_from, size, outside_base64=outside, escapes=self._escapes
+            )
             self._rest += name.encode()
         self._rest += b'"'
         self._begin = self._spooled_from = None

@@ -34,11 +34,11 @@ class JsonBody:
         self._parts = [leaves.get(piece) or piece.encode() for piece in pieces]
 
     def __len__(self) -> int:
-        return sum(len(part) for part in self._parts)
+        return sum(part.json_size if isinstance(part, SpooledText) else len(part) for part in self._parts)
 
     def __iter__(self) -> Iterator[bytes]:
         for part in self._parts:
             if isinstance(part, SpooledText):
-                yield from part.chunks()
+                yield from part.json_chunks()
             else:
                 yield part

@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from app.spooling import json_reader
 from app.spooling.json_reader import LARGE_BYTES, JsonReader
 from app.spooling.spool import Spool
-from app.spooling.spooled_text import SpooledText
+from app.spooling.spooled_text import BASE64_ALPHABET, WHITE_SPACE, SpooledText
 
 SMALL = 8  # bytes that are long, where hypothesis is to reach them
 PLAIN = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E, exclude_characters='"\\'), max_size=40)
 TRICKY = st.text(st.sampled_from('ab/"\\\b\n\t\x00\x7f\u2028é水🦦\ud800'), max_size=40)
-TEXTS = PLAIN | TRICKY | st.text(max_size=40)
+WRAPPED = st.text(st.sampled_from("abc/=\n\r\t\f "), max_size=40)
+TEXTS = PLAIN | TRICKY | WRAPPED | st.text(max_size=40)
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS
 DOCUMENTS = st.recursive(
     LEAVES,
@@ -68,6 +69,11 @@ def spelled(value: Any) -> Any:
     return {key: spelled(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
+def outside_base64(text: str) -> bytes | None:
+    outside = text.encode().translate(None, BASE64_ALPHABET)
+    return outside if len(outside) <= json_reader.MAX_OUTSIDE_BASE64 else None
+
+
 def long_texts(value: Any) -> list[SpooledText]:
     if isinstance(value, SpooledText):
         return [value]
@@ -103,7 +109,15 @@ def test_any_document_in_any_pieces_is_the_same(
         event(f"{min(len(found), 3)} long texts")
         target(float(len(found)))
         assert spelled(got) == expected
-        assert all(str(text).isascii() and str(text).isprintable() and 2 * len(text) >= SMALL for text in found)
+        for long_text in found:
+            printable = str(long_text).translate(dict.fromkeys(WHITE_SPACE))
+            assert printable.isascii()
+            assert printable.isprintable()
+            assert 2 * len(long_text) >= SMALL
+            assert long_text.outside_base64 == outside_base64(str(long_text))
+            spelled_in_json = b"".join(long_text.json_chunks())
+            assert long_text.json_size == len(spelled_in_json)
+            assert json.loads(b'"%b"' % spelled_in_json) == str(long_text)
 
 
 @given(texts=st.lists(PLAIN.map(lambda text: text + "a" * SMALL), min_size=1, max_size=5))
@@ -121,6 +135,12 @@ CASES = {
     "backslashes": "a" * 20 + "\\" * 21,
     "a late umlaut": "a" * 40 + "ü" + "b" * 40,
     "slashes": "a/" * 30,
+    "lines": "aaaa\n" * 12,
+    "every white space": "a\n\r\t\f b" * 10,
+    "a line and a backslash": "a" * 20 + "\n" * 5 + "\\n" * 5,
+    "lines and a late umlaut": "aaaa\n" * 10 + "ü" + "bbbb\n" * 10,
+    "lines and a quote": "aaaa\n" * 10 + '"',
+    "a backspace": "a" * 30 + "\b" + "b" * 30,
     "a control character": "a" * 30 + "\x1f" + "b" * 30,
     "DEL, which JSON need not escape": "a" * 30 + "\x7f" + "b" * 30,
     "what looks like JSON": "a" * 30 + '":{"b":[' + "c" * 30,
@@ -153,6 +173,9 @@ BROKEN = [
     b'{"a": "' + b"a" * 100 + b'" "b"}',
     b'["' + b"a" * 100 + b'\n"]',
     b'["' + b"a" * 100 + b'\\x"]',
+    b'["' + b"aaaa\\n" * 20 + b'\n"]',
+    b'["' + b"aaaa\n" * 20 + b'\\n"]',
+    b'["' + b"a" * 100 + b'\t\\t"]',
     b'["' + b"a" * 100 + b'\\u12"]',
     b'["' + b"a" * 100 + b'\\"]',
     b'\\"["' + b"a" * 100 + b'"]',
@@ -198,6 +221,30 @@ def test_the_real_bound(around: int, chunk: int) -> None:
     with read(every(chunk, json.dumps(document).encode())) as got:
         assert spelled(got) == document
         assert len(long_texts(got)) >= 1
+
+
+@pytest.mark.parametrize("line_break", ["\n", "\r\n", "\t", "\f"])
+def test_base64_in_lines_goes_to_the_spool(line_break: str) -> None:
+    lines = ("ab/+" * 19 + line_break) * 2000
+    with read(every(1000, json.dumps({"image": lines}).encode())) as got:
+        [text] = long_texts(got)
+        assert str(text) == lines
+        assert text.escapes == 2000 * len(line_break)
+        assert text.outside_base64 is None
+        rest = text.skip(77)
+        assert str(rest) == lines[77:]
+        assert rest.json_size == len(json.dumps(lines[77:])) - 2
+
+
+@pytest.mark.parametrize("skipped", [0, 1, 22, 23, 24, 100])
+def test_skipped_characters_outside_base64_are_not_counted(skipped: int) -> None:
+    text = "data:image/jpeg;base64," + "ab/+" * LARGE_BYTES + "=="
+    with read(every(1000, json.dumps([text]).encode())) as got:
+        rest = got[0].skip(skipped)
+        assert str(rest) == text[skipped:]
+        assert rest.outside_base64 == outside_base64(text[skipped:])
+        assert rest.tail(3) == "+=="
+        assert rest.tail(10**7) == text[skipped:]
 
 
 def test_the_rest_alone_is_held() -> None:

@@ -12,21 +12,25 @@ from hypothesis import strategies as st
 
 from app.spooling.json_writer import JsonBody
 from app.spooling.spool import CHUNK_BYTES, Spool
-from app.spooling.spooled_text import Base64Text, SpooledText
+from app.spooling.spooled_text import Base64Text, SpooledText, count_white_space
 
 ANY_TEXT = st.text(max_size=20) | st.text(st.characters(exclude_categories=()), max_size=20)
 PLAIN = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E, exclude_characters='"\\'), min_size=1)
 PREFIXES = st.sampled_from(["", "data:image/png;base64,"])
 
 
+WRAPPED = st.text(st.sampled_from("ab/+=\n\r\t\f "), min_size=1)
+
+
 def new_text(spool: Spool, content: bytes, prefix: str, kind: type[SpooledText] = SpooledText) -> SpooledText:
     start = spool.size
     spool.write(content)
-    return kind(spool, start, len(content), prefix)
+    escapes = 0 if kind is Base64Text else count_white_space(content)
+    return kind(spool, start, len(content), prefix, escapes=escapes)
 
 
 def documents(spool: Spool) -> st.SearchStrategy[Any]:
-    plain = st.builds(lambda text, prefix: new_text(spool, text.encode(), prefix), PLAIN, PREFIXES)
+    plain = st.builds(lambda text, prefix: new_text(spool, text.encode(), prefix), PLAIN | WRAPPED, PREFIXES)
     encoded = st.builds(lambda data, prefix: new_text(spool, data, prefix, Base64Text), st.binary(min_size=1), PREFIXES)
     return st.recursive(
         plain | encoded | st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | ANY_TEXT,
