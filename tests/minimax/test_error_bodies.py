@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 from app.minimax.client import MinimaxClient
 from app.minimax.error_codes import ERROR_BODY_CODES, STATUSES_WITHOUT_BODY, WITHOUT_CODE
 from app.minimax.errors import MinimaxError
-from tests.minimax.calls import ENDPOINTS, PROMPT, draw, envelope, retry_headers
+from tests.minimax.calls import ENDPOINTS, PROMPT, envelope, generate, retry_headers
 from tests.support.fake_minimax import ScriptedServer, answer
 from tests.support.processes import UPSTREAM_KEY
 
@@ -82,7 +82,7 @@ def rows(values: Any) -> dict[str, Any]:
 
 
 def assert_row(client: FlaskClient, endpoint: str, row: Row, quoted: str, retry_after: str | None) -> None:
-    response = draw(client, endpoint)
+    response = generate(client, endpoint)
     detail = "" if row.http_status in OPERATOR_ERRORS else f" (HTTP status {row.http_status}{quoted})"
     assert (response.status_code, response.json) == (row.status, envelope(f"{row.message}{detail}.", row.code))
     assert retry_headers(response) == (("true", retry_after) if row.retry else ("false", None))
@@ -138,7 +138,7 @@ def test_any_other_status_needs_one(
     client: FlaskClient, upstream: ScriptedServer, http_status: int, body: bytes
 ) -> None:
     upstream.script = answer(body, status=http_status)
-    response = draw(client)
+    response = generate(client)
     assert response.json
     assert (response.status_code, response.json["error"]["code"]) == (502, "upstream_invalid_answer")
 
@@ -148,7 +148,7 @@ def test_an_error_body_with_any_other_status_is_not_understood(
     client: FlaskClient, upstream: ScriptedServer, http_status: int
 ) -> None:
     upstream.script = answer({"error": {"message": "the reason"}}, status=http_status)
-    response = draw(client)
+    response = generate(client)
     message = f"MiniMax's response was not understood (HTTP status {http_status}, of another shape than documented)."
     assert (response.status_code, response.json) == (502, envelope(message, "upstream_invalid_answer"))
 
@@ -157,7 +157,7 @@ def test_an_error_body_with_any_other_status_is_not_understood(
 def test_a_code_beats_an_error_body_beside_it(client: FlaskClient, upstream: ScriptedServer, http_status: int) -> None:
     document = {"base_resp": {"status_code": 1026, "status_msg": "no"}, "error": {"message": "the reason"}}
     upstream.script = answer(document, status=http_status)
-    response = draw(client)
+    response = generate(client)
     message = "MiniMax rejected the request with code 1026: the prompt was withheld as sensitive (no)."
     assert (response.status_code, response.json) == (403, envelope(message, "1026"))
 
@@ -167,7 +167,7 @@ def test_a_rejected_key_is_logged_as_critical_and_its_message_is_not_quoted(
     client: FlaskClient, upstream: ScriptedServer, caplog: pytest.LogCaptureFixture, body: bytes
 ) -> None:
     upstream.script = answer(body, status=401, headers={"Trace-Id": "trace-2"})
-    assert "****" not in draw(client).get_data(as_text=True)
+    assert "****" not in generate(client).get_data(as_text=True)
     [record] = [record for record in caplog.records if record.levelno == logging.CRITICAL]
     assert record.message == "MiniMax rejected the gateway's own key: check MINIMAX_API_KEY and MINIMAX_BASE_URL"
     assert (record.__dict__["code"], record.__dict__["trace_id"]) == ("upstream_unauthorized", "trace-2")
@@ -179,7 +179,7 @@ def test_no_other_error_body_is_critical(
     for row in ROWS:
         if row.http_status not in OPERATOR_ERRORS:
             upstream.script = answer({"error": {"message": "the reason"}}, status=row.http_status)
-            draw(client)
+            generate(client)
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 

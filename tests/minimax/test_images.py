@@ -17,7 +17,7 @@ from app.minimax.client import MinimaxClient
 from app.minimax.errors import MinimaxError
 from app.spooling.spool import Spool
 from tests.conftest import MakeClient
-from tests.minimax.calls import ENDPOINTS, draw, envelope, retry_headers
+from tests.minimax.calls import ENDPOINTS, envelope, generate, retry_headers
 from tests.support.fake_minimax import ScriptedServer, answer
 from tests.support.pictures import GIF, JPEG, PNG, WEBP
 
@@ -46,7 +46,7 @@ def delivery(**data: list[Any]) -> dict[str, Any]:
 
 
 def assert_not_delivered(client: FlaskClient, endpoint: str, response_format: str, reason: str) -> None:
-    response = draw(client, endpoint, response_format=response_format)
+    response = generate(client, endpoint, response_format=response_format)
     message = f"MiniMax's response was not understood (HTTP status 200, {reason})."
     assert (response.status_code, response.json) == (502, envelope(message, "upstream_invalid_answer"))
     assert retry_headers(response) == ("false", None)
@@ -54,7 +54,7 @@ def assert_not_delivered(client: FlaskClient, endpoint: str, response_format: st
 
 def delivered(client: FlaskClient, endpoint: str = "generations", **fields: Any) -> list[dict[str, str]]:
     """The images that the caller gets."""
-    with draw(client, endpoint, **fields) as response:
+    with generate(client, endpoint, **fields) as response:
         assert response.status_code == 200
         assert response.headers["Content-Length"] == str(len(response.data))
         document = json.loads(response.data)
@@ -323,7 +323,7 @@ def test_no_room_to_rewrite_an_image_is_503(
 
     monkeypatch.setattr(Spool, "write", write_up_to_the_bound)
     upstream.script = answer(delivery(image_base64=[LARGE_PADDED[:-2]]))
-    response = draw(make_client(), response_format="b64_json")
+    response = generate(make_client(), response_format="b64_json")
     assert (response.status_code, response.json and response.json["error"]["code"]) == (503, "answer_not_stored")
     assert retry_headers(response) == ("false", None)
 
@@ -342,7 +342,7 @@ def test_nothing_of_a_bad_entry_is_quoted(
     secret = binascii.hexlify(os.urandom(20)).decode()
     for key, response_format in (("image_base64", "b64_json"), ("image_urls", "url")):
         upstream.script = answer(delivery(**{key: [f"!{secret}"]}))
-        response = draw(client, response_format=response_format)
+        response = generate(client, response_format=response_format)
         assert secret not in response.get_data(as_text=True)
     assert secret not in caplog.text
     assert json.dumps(secret) not in caplog.text

@@ -96,7 +96,7 @@ class Sdk:
         error = Error(**printed["error"]) if "error" in printed else None
         return Outcome(printed.get("answer"), error, printed.get("message", ""), printed.get("requestId"))
 
-    def draw(self, case: str, **arguments: Any) -> Outcome:
+    def call_successfully(self, case: str, **arguments: Any) -> Outcome:
         """`call`, where an error would be a surprise."""
         outcome = self.call(case, **arguments)
         assert outcome.error is None, outcome
@@ -125,7 +125,7 @@ def download(url: str) -> bytes:
 
 
 def test_a_size_gives_the_url_of_a_picture_of_its_shape(drawing: Sdk) -> None:
-    outcome = drawing.draw("generate", fields=GOOD | {"n": 1, "size": "1792x1024"})
+    outcome = drawing.call_successfully("generate", fields=GOOD | {"n": 1, "size": "1792x1024"})
     [image] = outcome.images
     assert list(image) == ["url"]
     assert pixels(download(image["url"])) == (1280, 720)
@@ -134,42 +134,42 @@ def test_a_size_gives_the_url_of_a_picture_of_its_shape(drawing: Sdk) -> None:
 def test_ratio_number_and_seed_go_into_the_first_argument(drawing: Sdk) -> None:
     """Four pictures of 21:9, which the same seed gives again."""
 
-    def draw() -> list[bytes]:
+    def generate() -> list[bytes]:
         extra = {"aspect_ratio": "21:9", "n": 4, "seed": 20260430, "prompt_optimizer": True}
-        outcome = drawing.draw("generate", fields=GOOD | extra)
+        outcome = drawing.call_successfully("generate", fields=GOOD | extra)
         assert outcome.answer["metadata"] == {"success_count": "4", "failed_count": "0"}
         return [download(image["url"]) for image in outcome.images]
 
-    first = draw()
+    first = generate()
     assert [pixels(picture) for picture in first] == [(1344, 576)] * 4
     assert len(set(first)) == 4
-    assert draw() == first
+    assert generate() == first
 
 
 def test_b64_json_is_a_jpeg_of_the_right_size(drawing: Sdk) -> None:
     fields = GOOD | {"size": "832x1248", "response_format": "b64_json"}
-    [image] = drawing.draw("generate", fields=fields).images
+    [image] = drawing.call_successfully("generate", fields=fields).images
     assert list(image) == ["b64_json"]
     assert pixels(base64.b64decode(image["b64_json"], validate=True)) == (832, 1248)
 
 
 def test_a_reference_in_the_first_argument_is_drawn(drawing: Sdk) -> None:
-    [image] = drawing.draw("generate", fields=GOOD | {"subject_reference": REFERENCE}).images
+    [image] = drawing.call_successfully("generate", fields=GOOD | {"subject_reference": REFERENCE}).images
     assert has_reference(download(image["url"]))
 
 
 def test_an_uploaded_reference_is_drawn(drawing: Sdk, face: Path) -> None:
     fields = GOOD | {"n": 1, "size": "1792x1024", "response_format": "b64_json"}
-    [image] = drawing.draw("editStream", fields=fields, paths=[str(face)]).images
+    [image] = drawing.call_successfully("editStream", fields=fields, paths=[str(face)]).images
     picture = base64.b64decode(image["b64_json"], validate=True)
     assert pixels(picture) == (1280, 720)
     assert has_reference(picture)
 
 
 def test_models_are_listed_and_retrieved(sdk: Sdk) -> None:
-    [model] = sdk.draw("listModels").answer
+    [model] = sdk.call_successfully("listModels").answer
     assert (model["id"], model["object"], model["owned_by"]) == (MODEL, "model", "minimax")
-    assert sdk.draw("retrieveModel", name=MODEL).answer == model
+    assert sdk.call_successfully("retrieveModel", name=MODEL).answer == model
 
 
 # What MiniMax is sent
@@ -178,7 +178,7 @@ def test_models_are_listed_and_retrieved(sdk: Sdk) -> None:
 @pytest.mark.parametrize("case", GENERATIONS, ids=str)
 def test_generations_reach_minimax_intact(sdk: Sdk, upstream: ScriptedServer, case: Payload) -> None:
     upstream.script = answer(success(response_format=case.sent.get("response_format", "url")))
-    outcome = sdk.draw("generate", fields=GOOD | case.fields | case.extra)
+    outcome = sdk.call_successfully("generate", fields=GOOD | case.fields | case.extra)
     assert len(outcome.images) == 1
     assert [request.json for request in upstream.received] == [PLAIN | case.sent]
 
@@ -186,14 +186,14 @@ def test_generations_reach_minimax_intact(sdk: Sdk, upstream: ScriptedServer, ca
 @pytest.mark.parametrize("case", EDITS, ids=str)
 def test_edits_reach_minimax_intact(sdk: Sdk, upstream: ScriptedServer, face: Path, case: Payload) -> None:
     upstream.script = answer(success(response_format=case.sent.get("response_format", "url")))
-    outcome = sdk.draw("editBuffer", fields=GOOD | case.fields | case.extra, paths=[str(face)])
+    outcome = sdk.call_successfully("editBuffer", fields=GOOD | case.fields | case.extra, paths=[str(face)])
     assert len(outcome.images) == 1
     assert [request.json for request in upstream.received] == [PLAIN | case.sent | {"subject_reference": REFERENCE}]
 
 
 @pytest.mark.parametrize("case", FORM_REFERENCES, ids=str)
 def test_an_edit_takes_subject_reference_instead_of_a_file(sdk: Sdk, upstream: ScriptedServer, case: Payload) -> None:
-    sdk.draw("editFields", fields=GOOD | case.extra)
+    sdk.call_successfully("editFields", fields=GOOD | case.extra)
     assert [request.json for request in upstream.received] == [PLAIN | case.sent]
 
 
@@ -210,7 +210,7 @@ def test_an_edit_takes_subject_reference_instead_of_a_file(sdk: Sdk, upstream: S
 )
 def test_every_way_of_uploading_gives_the_same_bytes(sdk: Sdk, upstream: ScriptedServer, face: Path, way: str) -> None:
     """Streams come without a Content-Length; fields beside them are not lost."""
-    sdk.draw(way, fields=GOOD | {"seed": 7, "style": {"style_type": "漫画"}}, paths=[str(face)])
+    sdk.call_successfully(way, fields=GOOD | {"seed": 7, "style": {"style_type": "漫画"}}, paths=[str(face)])
     extra = {"seed": 7, "style": {"style_type": "漫画"}, "subject_reference": REFERENCE}
     assert [request.json for request in upstream.received] == [PLAIN | extra]
 
@@ -220,17 +220,19 @@ def test_every_way_of_uploading_gives_the_same_bytes(sdk: Sdk, upstream: Scripte
 
 def test_urls_are_passed_on_byte_for_byte(sdk: Sdk, upstream: ScriptedServer) -> None:
     upstream.script = answer(success() | {"data": {"image_urls": AWKWARD_URLS}})
-    outcome = sdk.draw("generate", fields=GOOD | {"n": 2})
+    outcome = sdk.call_successfully("generate", fields=GOOD | {"n": 2})
     assert outcome.images == [{"url": url} for url in AWKWARD_URLS]
 
 
 def test_fields_without_effect_are_named_in_a_header(sdk: Sdk) -> None:
-    assert sdk.draw("ignoredFields", fields=GOOD | {"quality": "hd", "user": "u"}).answer == "quality, user"
+    assert (
+        sdk.call_successfully("ignoredFields", fields=GOOD | {"quality": "hd", "user": "u"}).answer == "quality, user"
+    )
 
 
 def test_request_ids_find_the_log_line(sdk: Sdk, gateway: Served, upstream: ScriptedServer) -> None:
     """The SDK shows the gateway's id, or the caller's own, of answers and errors alike."""
-    outcome = sdk.draw("generate", fields=GOOD)
+    outcome = sdk.call_successfully("generate", fields=GOOD)
     assert outcome.request_id is not None
     assert statuses(gateway, outcome.request_id) == {200: 1}
 
@@ -259,7 +261,7 @@ def test_what_minimax_refuses_is_a_typed_error_and_tried_as_often_as_is_free(
 def test_a_rate_limit_that_passes_is_not_noticed(sdk: Sdk, upstream: ScriptedServer, face: Path) -> None:
     """The SDK's second try of an upload is whole."""
     upstream.script = in_turn(answer(refusal(1002), headers={"Retry-After": "1"}), answer(success()))
-    outcome = sdk.draw("editBuffer", fields=GOOD, paths=[str(face)])
+    outcome = sdk.call_successfully("editBuffer", fields=GOOD, paths=[str(face)])
     assert outcome.images == [{"url": success()["data"]["image_urls"][0]}]
     assert [request.json["subject_reference"] for request in upstream.received] == [REFERENCE, REFERENCE]
 

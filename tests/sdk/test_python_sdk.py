@@ -98,7 +98,7 @@ def test_a_size_gives_the_url_of_a_picture_of_its_shape(drawing: OpenAI, size: s
 def test_ratio_number_and_seed_go_through_extra_body(drawing: OpenAI) -> None:
     """Four pictures of 21:9, which the same seed gives again."""
 
-    def draw() -> list[bytes]:
+    def generate() -> list[bytes]:
         response = drawing.images.generate(
             model=MODEL,
             prompt=PROMPT,
@@ -108,10 +108,10 @@ def test_ratio_number_and_seed_go_through_extra_body(drawing: OpenAI) -> None:
         assert response.model_extra == {"metadata": {"success_count": "4", "failed_count": "0"}}
         return [download(image.url) for image in response.data or []]
 
-    first = draw()
+    first = generate()
     assert [pixels(picture) for picture in first] == [(1344, 576)] * 4
     assert len(set(first)) == 4
-    assert draw() == first
+    assert generate() == first
 
 
 def test_b64_json_is_a_jpeg_of_the_right_size(drawing: OpenAI) -> None:
