@@ -18,7 +18,7 @@ from app.settings import Settings
 from tests.support import processes
 from tests.support.databases import database, empty_db, migrated_sqlite, postgres, test_db  # noqa: F401
 from tests.support.fake_minimax import ScriptedServer, scripted_server
-from tests.support.gateway_and_upstream import Pair, started_pair
+from tests.support.gateway_and_upstream import GatewayAndUpstream, start_gateway_and_upstream
 from tests.support.processes import API_KEY, UPSTREAM_KEY, Served
 
 hypothesis_settings.register_profile("gateway", deadline=None, print_blob=True)
@@ -30,7 +30,7 @@ AUTH = {"Authorization": f"Bearer {API_KEY}"}
 
 @pytest.fixture
 def upstream() -> Iterator[ScriptedServer]:
-    """A scripted MiniMax on a real socket."""
+    """A fake MiniMax on a real socket."""
     with scripted_server() as server:
         yield server
 
@@ -71,10 +71,10 @@ def sandbox_url() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+def gateway_and_upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayAndUpstream]:
     """A real gunicorn in front of a fake MiniMax."""
-    with started_pair(tmp_path_factory.mktemp("pair")) as pair:
-        yield pair
+    with start_gateway_and_upstream(tmp_path_factory.mktemp("gateway_and_upstream")) as gateway_and_upstream:
+        yield gateway_and_upstream
 
 
 @pytest.fixture(scope="session")

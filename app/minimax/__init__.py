@@ -1,1 +1,1 @@
-"""All that knows MiniMax's wire: how it is called, what it answers, what its codes mean."""
+"""MiniMax client: the upstream call, its responses and its error codes."""

@@ -1,4 +1,4 @@
-"""Owns the call to MiniMax: one method for its one endpoint."""
+"""MiniMax client: one method for its one endpoint."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from app.spooling.spooled_text import SpooledText
 
 log = logging.getLogger(__name__)
 
-# Nine pictures of a few MB each as base64 stay far below it; what is larger is no answer of MiniMax's.
-MAX_ANSWER_BYTES = 128 * 1024 * 1024
+# Nine images of a few MB each as base64 stay far below it.
+MAX_RESPONSE_BYTES = 128 * 1024 * 1024
 _CHUNK_BYTES = 128 * 1024
 
 
@@ -38,14 +38,14 @@ class MinimaxClient:
         max_connections: int = 10,
         spool_folder: str | None = None,
     ) -> None:
-        """`timeout_seconds` is the total deadline of one call, from connecting to the answer's last byte.
+        """`timeout_seconds` is the total deadline of one call, from connecting to the response's last byte.
 
-        `max_connections` is how many are kept open for the next calls; `spool_folder` holds large answers.
+        `max_connections` is how many idle connections are kept open; `spool_folder` holds large responses.
         """
         self._api_key = api_key
         self._timeout_seconds = timeout_seconds
         self._spool_folder = spool_folder
-        # The adapter without a session: that would look for proxies, cookies, redirects and netrc at every call.
+        # No session: it would apply proxies, cookies, redirects and netrc to every call.
         self._adapter = DeadlineAdapter(max_connections)
         headers = {
             "Authorization": f"Bearer {api_key}",
@@ -53,17 +53,20 @@ class MinimaxClient:
             "Accept-Encoding": "identity",
             "User-Agent": "amux-image-gateway",
         }
-        self._blank = requests.Request("POST", f"{base_url}/v1/image_generation", headers).prepare()
+        self._request_template = requests.Request("POST", f"{base_url}/v1/image_generation", headers).prepare()
 
     def generate_images(self, payload: Mapping[str, Any]) -> ImageResult:
-        """Sends MiniMax's own fields and returns at least one picture; whatever else happens is a `MinimaxError`."""
+        """Send `payload`, MiniMax's own fields, and return at least one image. The caller closes the result.
+
+        Raises `MinimaxError` for everything else, with `trace_id` and `upstream_ms` (milliseconds) set.
+        """
         spool = Spool(self._spool_folder)
-        answer: ImageResult | None = None
+        result: ImageResult | None = None
         try:
-            answer = self._call(payload, spool)
-            return answer
+            result = self._call(payload, spool)
+            return result
         finally:
-            if answer is None or not spool.size:
+            if result is None or not spool.size:
                 spool.close()
 
     def _call(self, payload: Mapping[str, Any], spool: Spool) -> ImageResult:
@@ -81,34 +84,34 @@ class MinimaxClient:
                     secrets=self._secrets(payload),
                 )
             except MinimaxError as error:
-                raise self._report(error, call, trace_id) from error.__cause__
+                raise _with_call_details(error, call, trace_id) from error.__cause__
             except SpoolFull as error:
-                raise self._report(MinimaxError("answer_not_stored"), call, trace_id) from error
-            # requests lets some of urllib3's and the socket's own errors through.
+                raise _with_call_details(MinimaxError("answer_not_stored"), call, trace_id) from error
+            # requests does not wrap every error of urllib3 and of the socket.
             except (requests.RequestException, HTTPError, OSError) as error:
-                raise self._report(MinimaxError(_wire_fault(call)), call, trace_id) from error
+                raise _with_call_details(MinimaxError(_transport_error_code(call)), call, trace_id) from error
             return ImageResult(images, metadata, trace_id, call.elapsed_ms, close=spool.close)
 
     def _request(self, payload: Mapping[str, Any]) -> requests.PreparedRequest:
-        request, body = self._blank.copy(), JsonBody(payload)
+        request, body = self._request_template.copy(), JsonBody(payload)
         request.body = body  # type: ignore[assignment]
         request.headers["Content-Length"] = str(len(body))
         return request
 
     def _secrets(self, payload: Mapping[str, Any]) -> tuple[str, ...]:
         references = (item["image_file"] for item in payload.get("subject_reference", ()))
-        return (self._api_key, payload["prompt"], *map(_beginning, references))
+        return (self._api_key, payload["prompt"], *map(_scanned_part, references))
 
-    @staticmethod
-    def _report(error: MinimaxError, call: UpstreamCall, trace_id: str | None) -> MinimaxError:
-        error.trace_id = trace_id
-        error.upstream_ms = call.elapsed_ms
-        if error.is_operator_error:
-            log.critical(
-                "MiniMax refused this gateway's own key: check MINIMAX_API_KEY and MINIMAX_BASE_URL",
-                extra={"code": error.code, "trace_id": trace_id},
-            )
-        return error
+
+def _with_call_details(error: MinimaxError, call: UpstreamCall, trace_id: str | None) -> MinimaxError:
+    error.trace_id = trace_id
+    error.upstream_ms = call.elapsed_ms
+    if error.is_operator_error:
+        log.critical(
+            "MiniMax rejected the gateway's own key: check MINIMAX_API_KEY and MINIMAX_BASE_URL",
+            extra={"code": error.code, "trace_id": trace_id},
+        )
+    return error
 
 
 def _read_body(response: requests.Response, spool: Spool) -> JsonReader:
@@ -116,16 +119,16 @@ def _read_body(response: requests.Response, spool: Spool) -> JsonReader:
     for chunk in response.iter_content(_CHUNK_BYTES):
         reader.feed(chunk)
         size += len(chunk)
-        if size > MAX_ANSWER_BYTES:
-            raise MinimaxError("upstream_invalid_answer", detail=f"longer than {MAX_ANSWER_BYTES} bytes")
+        if size > MAX_RESPONSE_BYTES:
+            raise MinimaxError("upstream_invalid_answer", detail=f"longer than {MAX_RESPONSE_BYTES} bytes")
     return reader
 
 
-def _beginning(reference: str | SpooledText) -> str:
+def _scanned_part(reference: str | SpooledText) -> str:
     return reference if isinstance(reference, str) else reference.head(SCANNED_CHARS)
 
 
-def _wire_fault(call: UpstreamCall) -> str:
+def _transport_error_code(call: UpstreamCall) -> str:
     if not call.sent:
         return "upstream_unreachable"
     return "upstream_deadline" if call.is_over else "upstream_interrupted"

@@ -1,6 +1,7 @@
-"""Owns what MiniMax's codes mean for a caller, as data; the tests and the README's tables walk the same rows.
+"""MiniMax error codes mapped to HTTP status, retry policy and billing outcome.
 
-Source: MiniMax's image generation and error code documentation, and the contract's section 4.1.
+The tests and the documentation's tables walk the same rows. Source: MiniMax's image generation and error code
+documentation, and the contract's sections 3 and 4.1.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ErrorMapping:
-    """`retry_after` is in seconds and comes only with `should_retry`: trying again is then known to cost nothing.
+    """What the caller gets for one of MiniMax's codes, or for a failure without a code.
 
-    `is_operator_error` marks refusals that only the operator can mend: logged loudly, and told to the
-    caller without MiniMax's own words. `outcome_unknown` marks what MiniMax's bill may hold a picture for.
+    `retry_after` is in seconds and is set exactly where `should_retry` is: there, trying again costs nothing.
+    `is_operator_error` marks errors that only the operator can correct: they are logged as critical, and MiniMax's own
+    words are kept from the caller. `outcome_unknown` marks calls for which MiniMax may have billed an image.
     """
 
     meaning: str
@@ -25,7 +27,7 @@ class ErrorMapping:
 
 
 def _rate(meaning: str) -> ErrorMapping:
-    # MiniMax counts by the minute; ten seconds spreads the callers who come back.
+    # MiniMax counts by the minute; ten seconds spread the callers who come back.
     return ErrorMapping(meaning, 429, should_retry=True, retry_after=10)
 
 
@@ -33,6 +35,15 @@ def _invalid(meaning: str) -> ErrorMapping:
     return ErrorMapping(meaning, 400)
 
 
+def _operator(meaning: str) -> ErrorMapping:
+    return ErrorMapping(f"{meaning}; contact the operator", 502, is_operator_error=True)
+
+
+def _unknown_outcome(meaning: str, http_status: int = 502) -> ErrorMapping:
+    return ErrorMapping(meaning, http_status, outcome_unknown=True)
+
+
+# Keyed by `base_resp.status_code`.
 STATUS_CODES: dict[int, ErrorMapping] = {
     1002: _rate("rate limit reached"),
     1039: _rate("token limit reached"),
@@ -42,14 +53,10 @@ STATUS_CODES: dict[int, ErrorMapping] = {
     1028: ErrorMapping("quota used up", 429),
     1030: ErrorMapping("quota used up", 429),
     2056: ErrorMapping("the plan's five-hour window is used up", 429),
-    1004: ErrorMapping(
-        "the gateway's own MiniMax key was refused; its operator has to mend this", 502, is_operator_error=True
-    ),
-    2049: ErrorMapping(
-        "the gateway's own MiniMax key is invalid; its operator has to mend this", 502, is_operator_error=True
-    ),
+    1004: _operator("the gateway's own MiniMax key was rejected"),
+    2049: _operator("the gateway's own MiniMax key is invalid"),
     1026: ErrorMapping("the prompt was withheld as sensitive", 403),
-    1027: ErrorMapping("the picture was withheld as sensitive", 403),
+    1027: ErrorMapping("the image was withheld as sensitive", 403),
     2061: ErrorMapping("the account may not use this model", 403),
     2038: ErrorMapping("the account may not use this feature", 403),
     2042: ErrorMapping("the account has no access to this resource", 403),
@@ -68,31 +75,49 @@ STATUS_CODES: dict[int, ErrorMapping] = {
     1033: ErrorMapping("a service behind MiniMax failed", 503, should_retry=True, retry_after=5),
 }
 
-UNKNOWN_CODE = ErrorMapping("unknown refusal", 502)
+UNKNOWN_CODE = ErrorMapping("unknown error code", 502)
 
-# What went wrong where there is no usable code; keyed by the envelope's `code`.
+# Failures without a usable status code; keyed by the envelope's `code`.
 WITHOUT_CODE: dict[str, ErrorMapping] = {
     "upstream_unreachable": ErrorMapping(
         "MiniMax could not be reached; nothing was sent", 503, should_retry=True, retry_after=5
     ),
-    "upstream_interrupted": ErrorMapping(
-        "the connection to MiniMax broke before the whole answer came; "
-        "the picture may have been drawn, and charged to the gateway",
-        502,
-        outcome_unknown=True,
+    "upstream_interrupted": _unknown_outcome(
+        "the connection to MiniMax broke before the response was complete; "
+        "the image may have been generated, and charged to the gateway"
     ),
-    "upstream_deadline": ErrorMapping(
-        "MiniMax did not answer within the deadline; the picture may have been drawn, and charged to the gateway",
-        502,
-        outcome_unknown=True,
+    "upstream_deadline": _unknown_outcome(
+        "MiniMax did not respond within the deadline; the image may have been generated, and charged to the gateway"
     ),
-    "upstream_invalid_answer": ErrorMapping("MiniMax's answer was not understood", 502, outcome_unknown=True),
-    "upstream_rate_limited": ErrorMapping("MiniMax answered 429 without a code", 429),
-    "content_withheld": ErrorMapping("MiniMax withheld every picture as sensitive", 403),
-    "answer_not_stored": ErrorMapping(
-        "there is no room left to keep MiniMax's answer; the picture has been drawn and may be charged",
-        503,
-        outcome_unknown=True,
+    "upstream_invalid_answer": _unknown_outcome("MiniMax's response was not understood"),
+    "upstream_rate_limited": ErrorMapping("MiniMax responded with 429 and no code", 429),
+    "upstream_rejected_request": _invalid("MiniMax rejected the request as invalid"),
+    "upstream_unauthorized": _operator("MiniMax rejected the gateway's own key"),
+    "upstream_payment_required": ErrorMapping("the gateway's MiniMax account has no balance or quota left", 429),
+    "upstream_forbidden": ErrorMapping("MiniMax denied the request", 403),
+    "upstream_not_found": ErrorMapping("MiniMax did not find the endpoint or the model", 502),
+    "upstream_too_many_requests": _rate("MiniMax's rate limit was reached"),
+    "upstream_server_error": _unknown_outcome(
+        "MiniMax had an internal error; the image may have been generated, and charged to the gateway"
     ),
-    "nothing_delivered": ErrorMapping("MiniMax reported success but delivered no picture", 502),
+    "content_withheld": ErrorMapping("MiniMax withheld every image as sensitive", 403),
+    "answer_not_stored": _unknown_outcome(
+        "there is no room left to store MiniMax's response; the image was generated and may be charged", 503
+    ),
+    "nothing_delivered": ErrorMapping("MiniMax reported success but delivered no image", 502),
 }
+
+# The code of an `{"error": {"message"}}` response without `base_resp`, by its HTTP status.
+ERROR_BODY_CODES: dict[int, str] = {
+    400: "upstream_rejected_request",
+    401: "upstream_unauthorized",
+    402: "upstream_payment_required",
+    403: "upstream_forbidden",
+    404: "upstream_not_found",
+    422: "upstream_rejected_request",
+    429: "upstream_too_many_requests",
+    **dict.fromkeys(range(500, 600), "upstream_server_error"),
+}
+
+# These HTTP statuses mean the same with any other body, or with none.
+STATUSES_WITHOUT_BODY = (401, 403)

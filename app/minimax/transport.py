@@ -1,8 +1,8 @@
-"""Owns the one clock of an upstream call, and the knowledge whether any byte of it has left.
+"""HTTP transport with one total deadline per call, and a flag for whether any byte was sent.
 
-requests' timeouts are per read, so an answer that drips would outlive them, and its exceptions do not tell a
-failed connect from a failed call. Here each socket operation gets only what is left of the whole call's time,
-and `UpstreamCall.sent` says whether MiniMax can have seen, and charged, anything.
+requests' timeouts are per read, so a response that drips outlives them, and its exceptions do not tell a failed connect
+from a failed call. Here each socket operation gets what is left of the whole call's time, and `UpstreamCall.sent` says
+whether MiniMax can have seen, and charged, the request.
 """
 
 from __future__ import annotations
@@ -26,20 +26,24 @@ from urllib3.connectionpool import ConnectionPool
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-# Each of a host's addresses, and then the TLS handshake, may take as much; looking up the host has the
-# resolver's own timeout. A call that ends there may so overrun its deadline a little, but has cost nothing.
+# The limit holds for each of a host's addresses and again for the TLS handshake; the resolver has its own timeout. A
+# call that ends while connecting may overrun its deadline by these, but has cost nothing.
 MAX_CONNECT_SECONDS = 5.0
 
 _TLS_RECORD_BYTES = 16 * 1024
 
-# Only a connect that failed is tried again. `read=False` re-raises; `read=0` would hide a timeout, and any
-# status list would send the paid POST again.
+# Only a failed connect is tried again. `read=False` re-raises; `read=0` would turn a timeout into a connection error,
+# and any list of statuses would send the paid POST again.
 CONNECT_RETRIES = Retry(total=None, connect=2, read=False, status=0, redirect=0, other=0, backoff_factor=0.2)
 
 
 @dataclass
 class UpstreamCall:
-    """One call: `deadline` on the monotonic clock, `sent` once its first byte was handed to the socket."""
+    """One call to MiniMax.
+
+    `seconds` is its total time limit, `started` is on the monotonic clock, and `sent` is True once the first byte of
+    the request was handed to the socket.
+    """
 
     seconds: float
     sent: bool = False
@@ -47,10 +51,12 @@ class UpstreamCall:
 
     @property
     def elapsed_ms(self) -> int:
+        """Milliseconds since the call started."""
         return round((time.monotonic() - self.started) * 1000)
 
     @property
     def is_over(self) -> bool:
+        """True once the deadline has passed."""
         return time.monotonic() >= self.started + self.seconds
 
     def remaining(self) -> float:
@@ -61,22 +67,22 @@ class UpstreamCall:
         return left
 
 
-_current: ContextVar[UpstreamCall] = ContextVar("exchange")
+_current: ContextVar[UpstreamCall] = ContextVar("upstream_call")
 
 
 @contextmanager
 def upstream_call(seconds: float) -> Iterator[UpstreamCall]:
-    """Everything sent through a `DeadlineAdapter` by this thread inside the block is this one exchange."""
-    opened = UpstreamCall(seconds)
-    token = _current.set(opened)
+    """Make everything that this thread sends through a `DeadlineAdapter` in the block part of one call."""
+    call = UpstreamCall(seconds)
+    token = _current.set(call)
     try:
-        yield opened
+        yield call
     finally:
         _current.reset(token)
 
 
 class _DeadlineReader(io.RawIOBase):
-    """The raw stream of a socket, each read limited to what is left of the exchange."""
+    """The raw stream of a socket, each read limited to the time left of the call."""
 
     def __init__(self, raw: io.RawIOBase, sock: socket.socket) -> None:
         self._raw = raw
@@ -100,15 +106,15 @@ class _DeadlineResponse(http.client.HTTPResponse):
         self.fp = io.BufferedReader(_DeadlineReader(self.fp.detach(), sock))
 
     def _read_status(self) -> tuple[str, int, str]:
-        # http.client skips 100 only. It would take 103 for the whole answer, and leave the real one, with this
-        # caller's pictures, to whoever uses the connection next.
+        # http.client skips 100 only. It would take 103 for the whole response, and the next caller on the connection
+        # would get the real one, with this caller's images.
         version, status, reason = super()._read_status()  # type: ignore[misc]
         return version, http.HTTPStatus.CONTINUE if 100 < status < 200 else status, reason
 
     def _safe_read(self, amt: int) -> bytes:
-        # urllib3 reads a chunk's size with a sign, and a chunk of size -1 would be read for as long as it comes.
+        # urllib3 accepts a sign in a chunk's size, and would read a chunk of size -1 until the connection closes.
         if amt < 0:
-            raise http.client.HTTPException("a chunk of negative size")
+            raise http.client.HTTPException("negative chunk size")
         data: bytes = super()._safe_read(amt)  # type: ignore[misc]
         return data
 
@@ -131,7 +137,7 @@ class _DeadlineConnection(HTTPConnection):
 
 class _DeadlineTLSConnection(_DeadlineConnection, HTTPSConnection):
     def send(self, data: Any) -> None:
-        # TLS grants each record the whole timeout anew, and would feed a slow reader for hours.
+        # The timeout applies to each TLS record anew, so a slow reader could stretch one send to hours.
         for start in range(0, len(data), _TLS_RECORD_BYTES):
             super().send(data[start : start + _TLS_RECORD_BYTES])
 
@@ -145,17 +151,15 @@ class _TLSPool(HTTPSConnectionPool):
 
 
 class DeadlineAdapter(HTTPAdapter):
-    """A requests adapter for calls of one host, each made inside `upstream_call(...)`; threads may share it.
-
-    The shared part is urllib3's connection pool, which is made for threads.
-    """
+    """A requests adapter for one host, to be used inside `upstream_call(...)`. Safe for threads."""
 
     def __init__(self, max_connections: int) -> None:
+        """`max_connections` is how many idle connections are kept open."""
         super().__init__(pool_connections=1, pool_maxsize=max_connections, max_retries=CONNECT_RETRIES)
         self._pool: ConnectionPool | None = None
 
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> ConnectionPool:
-        # Always the same one: requests would work out which at every call, from the URL and its TLS options.
+        # There is one host, so there is one pool; requests would look it up by URL and TLS options at every call.
         if self._pool is None:
             self._pool = super().get_connection_with_tls_context(*args, **kwargs)
         return self._pool

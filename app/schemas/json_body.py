@@ -19,7 +19,7 @@ def decode_json(pieces: Iterable[bytes], spool: Spool) -> dict[str, Any]:
 
     A byte order mark at the start is dropped (RFC 8259 section 8.1). Raises `InvalidRequest`, `SpoolFull`.
     """
-    reader = JsonReader(spool, decode_white_space=True)
+    reader = JsonReader(spool)
     for piece in pieces:
         reader.feed(piece)
     document = reader.read(_parse_utf8)

@@ -1,1 +1,1 @@
-"""Pure translation between the contract and MiniMax, and the service that joins it with the call."""
+"""Image generation service, MiniMax payload, OpenAI response."""

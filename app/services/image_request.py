@@ -1,4 +1,4 @@
-"""Owns `ImageRequest`: what validation ends in, and all that the rest of the way sees of a request."""
+"""`ImageRequest`, a validated request, and `ImageResult`, the images of a provider."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ class Style:
 
 @dataclass(frozen=True)
 class ImageRequest:
-    """One valid request, already in MiniMax's terms. None means that the caller left a field out.
+    """One valid request in MiniMax's terms. None means that the caller left a field out.
 
-    `aspect_ratio` is one of the eight; `subject_reference` an http(s) URL or a data URL; `width` and `height`
-    (pixels) are set only where they are to be forwarded; `ignored` names the caller's fields without effect.
+    `prompt` has 1 to 1500 code points, `n` is 1 to 9, `seed` fits in 64 bits, `aspect_ratio` is one of the model's
+    ratios. `subject_reference` is an http(s) URL, or a checked data URL that may lie in a spool. `width` and `height`
+    are in pixels and set only if they are to be forwarded. `ignored` names the caller's fields that have no effect.
     """
 
     model: Model
@@ -43,10 +44,10 @@ class ImageRequest:
 
 @dataclass(frozen=True)
 class ImageResult:
-    """What a provider delivered: at least one image, each a URL or bare base64 as asked.
+    """What a provider delivered: at least one image, each an http(s) URL or bare base64, as requested.
 
-    `metadata` is the provider's own, `upstream_ms` the duration of the call in milliseconds. Large images lie in a
-    spool file until `close` is called.
+    `metadata` is the provider's own, None if it sent none. `trace_id` is the provider's id of the call, `upstream_ms`
+    the duration of the call in milliseconds. Large images lie in a spool until `close` is called.
     """
 
     images: tuple[str | SpooledText, ...]

@@ -14,12 +14,15 @@ from app.services.payload import build_payload
 
 
 class Minimax(Protocol):
-    """What the service needs of a client. Raises `UpstreamError` for everything but a response with images."""
+    """The client that the service needs."""
 
-    def generate_images(self, payload: Mapping[str, Any]) -> ImageResult: ...
+    def generate_images(self, payload: Mapping[str, Any]) -> ImageResult:
+        """Send MiniMax's own fields. Raises `UpstreamError` for everything but a response with images."""
 
 
 class ImageService:
+    """One call of a caller, from the checks to the images. Safe for threads if its parts are."""
+
     def __init__(self, minimax: Minimax, rate_limiter: RateLimiter, billing: Billing) -> None:
         self._minimax = minimax
         self._rate_limiter = rate_limiter
@@ -28,7 +31,10 @@ class ImageService:
     def generate(self, caller: Caller, request: ImageRequest, request_id: str, receipt: Receipt) -> ImageResult:
         """Generate images. Checks run cheapest first: model (403), rate limit (429), balance (429).
 
-        Raises `GatewayError`. The checks before this one are 401, 503 (concurrency limit), 408, 413 and 400.
+        `request_id` goes into the ledger; `receipt` is filled with what response headers tell of limits and charges.
+        Raises `GatewayError`: `ModelNotAuthorized`, `RateLimited`, `InsufficientBalance`,
+        `DatabaseUnavailable` or an `UpstreamError`. The checks before this one are 401, 503 (concurrency limit), 408,
+        413 and 400. The caller closes the result.
         """
         caller.check_model(request.model)
         with (

@@ -1,1 +1,1 @@
-"""Big bodies in constant memory: where they wait, and JSON that is read and written around them."""
+"""Large bodies on disk: the spool, and JSON read and written around it."""

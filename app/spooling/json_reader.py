@@ -1,4 +1,4 @@
-"""Owns how JSON is read while it arrives: its long texts stay in a spool, and only the rest is held and parsed."""
+"""Incremental JSON reader that moves long strings to a spool file."""
 
 from __future__ import annotations
 
@@ -8,54 +8,76 @@ from collections.abc import Callable
 from typing import Any
 
 from app.spooling.spool import Spool
-from app.spooling.spooled_text import SpooledText
+from app.spooling.spooled_text import (
+    BASE64_ALPHABET,
+    WHITE_SPACE,
+    SpooledText,
+    count_white_space,
+    escape_white_space,
+    unescape_white_space,
+)
 
 LARGE_BYTES = 64 * 1024  # shorter strings are ordinary `str`
+MAX_OUTSIDE_BASE64 = 256  # room for the prefix of a data URL, and padding
 
-# A string of these alone is its own spelling in JSON, and may stay where it lies.
-_PLAIN = bytes(byte for byte in range(0x20, 0x7F) if byte not in b'"\\')
-_WHITE_SPACE_ESCAPES = {b"\\n": b"\n", b"\\r": b"\r", b"\\t": b"\t", b"\\f": b"\f"}
-# Up to the end of a string, or of what is there of it; up to a string that does not end here.
+_PRINTABLE = bytes(byte for byte in range(0x20, 0x7F) if byte not in b'"\\')
+# _STRING ends at the closing quote or at the end of the piece, _WHOLE_STRINGS before a string that the piece cuts off.
 _STRING = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 _WHOLE_STRINGS = re.compile(rb'[^"]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"[^"]*+)*+', re.DOTALL)
 
 
 class JsonReader:
-    """Takes a JSON text in pieces. Long plain strings go to `spool` at once; the rest is parsed at the end.
+    """Takes a JSON text in pieces. Long plain strings go to `spool` at once; `read` parses the rest.
 
-    A string is long when it goes on for `LARGE_BYTES` and is not all in one piece; it is plain if it is printable
-    ASCII without escapes (but for the slash, which some encoders escape). Only strings are looked for here: what is
-    no JSON at all is for the parser to find out.
+    A string is long once `LARGE_BYTES` of it have arrived and it does not end in the piece that it begins in. It is
+    plain if it is printable ASCII whose only escapes are `\\/`, which some encoders write, and `\\n`, `\\r`, `\\t` and
+    `\\f`, which break base64 into lines. The spool holds the characters that these stand for. The reader only finds
+    strings; the parser rejects what is not JSON.
 
-    With `decode_white_space`, the short escapes of newline, carriage return, tab and form feed are plain too, and are
-    decoded: data URLs are often wrapped. Such a `SpooledText` must be cleaned before it is written as JSON.
+    Invariants between two calls of `feed`:
+
+    - `_rest` holds the text so far, with a unique placeholder for each closed string that lies in the spool.
+    - `_half_escape` is a backslash that ended the last piece, or empty. It is not in `_rest` and not in the spool: the
+      next piece is read as if it began with it.
+    - `_begin` is the offset in `_rest` of the open string's first byte, None between strings.
+    - `_spooled_from` is the open string's offset in the spool, None while the string is held in `_rest`. While it is
+      set, `_rest` ends at `_begin`, and everything in the spool from that offset on is the open string.
+    - `_can_spool` is False once the open string is known not to be plain: it stays in `_rest` however long it gets.
+      Between strings it is True.
+    - `_escapes` counts the characters in the spooled part of the open string that JSON escapes.
+    - `_outside_base64` holds the bytes of the spooled part of the open string that are not in base64's alphabet, but
+      never more than `MAX_OUTSIDE_BASE64 + 1` of them. The look for plain bytes finds them at no further cost.
     """
 
-    def __init__(self, spool: Spool, *, decode_white_space: bool = False) -> None:
+    def __init__(self, spool: Spool) -> None:
         self._spool = spool
-        self._escapes = _WHITE_SPACE_ESCAPES if decode_white_space else {}
         self._marker = uuid.uuid4().hex
         self._long: dict[str, SpooledText] = {}
         self._rest = bytearray()
-        self._half_escape = b""  # a backslash at the end of a piece
-        self._begin: int | None = None  # of the string that is being read, in the rest
-        self._spooled_from: int | None = None  # of that string, in the spool, once it goes there
-        self._may_be_plain = True
+        self._half_escape = b""
+        self._begin: int | None = None
+        self._spooled_from: int | None = None
+        self._can_spool = True
+        self._escapes = 0
+        self._outside_base64 = b""
 
     def feed(self, piece: bytes) -> None:
-        """Raises `SpoolFull`."""
+        """Read the next `piece`, of any length. Raises `SpoolFull`."""
         piece, self._half_escape, at = self._half_escape + piece, b"", 0
         while at < len(piece):
             at = self._between_strings(piece, at) if self._begin is None else self._in_string(piece, at)
 
     def read(self, parse: Callable[[bytes], Any]) -> Any:
-        """What `parse` makes of the JSON text, with a `SpooledText` for each string that lies in the spool."""
+        """The document that `parse` makes of the text, with a `SpooledText` for each string in the spool.
+
+        `parse` takes JSON bytes, as `json.loads` does; what it raises for invalid JSON is raised here.
+        """
         document = parse(bytes(self._rest + self._half_escape))
         return _restore(document, self._long) if self._long else document
 
     def _between_strings(self, piece: bytes, at: int) -> int:
         end = piece.find(b'"', at)
-        if end < 0 or piece.find(b'"', end + 1) >= 0:  # a string that ends in this piece, or none
+        if end < 0 or piece.find(b'"', end + 1) >= 0:  # no string, or one that ends in this piece
             end = _end(_WHOLE_STRINGS, piece, at)
         if end < len(piece):
             end += 1  # the quote that opens a string
@@ -66,7 +88,7 @@ class JsonReader:
     def _in_string(self, piece: bytes, at: int) -> int:
         end = piece.find(b'"', at)
         end = len(piece) if end < 0 else end
-        if _is_escaped(piece, at, end):  # only then the pattern, which is twenty times slower
+        if _is_escaped(piece, at, end):  # the pattern is twenty times slower, so use it only where it is needed
             end = _end(_STRING, piece, at)
         self._take(piece[at:end])
         if piece[end : end + 1] == b"\\":
@@ -80,43 +102,45 @@ class JsonReader:
         if self._spooled_from is not None:
             if self._spool_plain(text):
                 return
-            self._rest += self._escape(self._spool.read(self._spooled_from, self._spool.size - self._spooled_from))
-            self._spooled_from, self._may_be_plain = None, False
+            self._rest += escape_white_space(
+                self._spool.read(self._spooled_from, self._spool.size - self._spooled_from)
+            )
+            self._spooled_from, self._can_spool = None, False
         self._rest += text
-        if self._may_be_plain and len(self._rest) - (self._begin or 0) >= LARGE_BYTES:
-            start = self._spool.size
-            self._may_be_plain = self._spool_plain(bytes(self._rest[self._begin :]))
-            if self._may_be_plain:
+        if self._can_spool and len(self._rest) - (self._begin or 0) >= LARGE_BYTES:
+            start, self._escapes, self._outside_base64 = self._spool.size, 0, b""
+            self._can_spool = self._spool_plain(bytes(self._rest[self._begin :]))
+            if self._can_spool:
                 self._spooled_from = start
                 del self._rest[self._begin :]
 
     def _spool_plain(self, text: bytes) -> bool:
-        plain = _PLAIN
+        plain = _PRINTABLE
         if b"\\" in text:
-            if text.translate(None, _PLAIN + b"\\"):  # before decoding: what is not escaped is no JSON
+            if text.translate(None, _PRINTABLE + b"\\"):  # white space that is not escaped is not JSON
                 return False
-            # Of an escaped backslash, one is always left, whatever follows it.
-            text = text.replace(b"\\/", b"/")
-            for escape, character in self._escapes.items():
-                text, plain = text.replace(escape, character), plain + character
-        if text.translate(None, plain):
-            return False
+            text, plain = unescape_white_space(text.replace(b"\\/", b"/")), _PRINTABLE + WHITE_SPACE
+        outside = text.translate(None, BASE64_ALPHABET)
+        if outside:
+            if outside.translate(None, plain):
+                return False
+            self._escapes += count_white_space(outside)
+            self._outside_base64 = (self._outside_base64 + outside)[: MAX_OUTSIDE_BASE64 + 1]
         self._spool.write(text)
         return True
-
-    def _escape(self, text: bytes) -> bytes:
-        for escape, character in self._escapes.items():
-            text = text.replace(character, escape)
-        return text
 
     def _close_string(self) -> None:
         if self._spooled_from is not None:
             name = f"{self._marker}-{len(self._long)}"
-            self._long[name] = SpooledText(self._spool, self._spooled_from, self._spool.size - self._spooled_from)
+            size = self._spool.size - self._spooled_from
+            outside = self._outside_base64 if len(self._outside_base64) <= MAX_OUTSIDE_BASE64 else None
+            self._long[name] = SpooledText(
+                self._spool, self._spooled_from, size, outside_base64=outside, escapes=self._escapes
+            )
             self._rest += name.encode()
         self._rest += b'"'
         self._begin = self._spooled_from = None
-        self._may_be_plain = True
+        self._can_spool = True
 
 
 def _is_escaped(piece: bytes, at: int, end: int) -> bool:

@@ -1,4 +1,4 @@
-"""Owns how a document with `SpooledText` leaves becomes JSON: chunk by chunk, with its length known beforehand."""
+"""JSON of a document with `SpooledText` leaves, written in chunks and of a length known beforehand."""
 
 from __future__ import annotations
 
@@ -12,32 +12,33 @@ from app.spooling.spooled_text import SpooledText
 
 
 class JsonBody:
-    """A document as JSON, its `SpooledText` leaves copied chunk by chunk.
+    """A document as JSON bytes, with its `SpooledText` leaves copied in chunks.
 
-    `len()` is in bytes: the Content-Length. It may be iterated more than once.
+    `len()` is in bytes: the Content-Length. It may be iterated more than once, and reads the spool each time.
     """
 
     def __init__(self, document: Any) -> None:
+        """Raises TypeError for a value that JSON does not have, and ValueError for NaN and infinity."""
         leaves: dict[str, SpooledText] = {}
         marker = uuid.uuid4().hex
 
-        def mark(value: Any) -> str:
+        def placeholder(value: Any) -> str:
             if not isinstance(value, SpooledText):
-                raise TypeError(f"{type(value).__name__} is no JSON")
+                raise TypeError(f"{type(value).__name__} cannot be written as JSON")
             name = f"{marker}-{len(leaves)}"
             leaves[name] = value
             return name
 
-        text = json.dumps(document, default=mark, allow_nan=False, separators=(",", ":"))
+        text = json.dumps(document, default=placeholder, allow_nan=False, separators=(",", ":"))
         pieces = re.split(f"({marker}-[0-9]+)", text) if leaves else [text]
         self._parts = [leaves.get(piece) or piece.encode() for piece in pieces]
 
     def __len__(self) -> int:
-        return sum(len(part) for part in self._parts)
+        return sum(part.json_size if isinstance(part, SpooledText) else len(part) for part in self._parts)
 
     def __iter__(self) -> Iterator[bytes]:
         for part in self._parts:
             if isinstance(part, SpooledText):
-                yield from part.chunks()
+                yield from part.json_chunks()
             else:
                 yield part

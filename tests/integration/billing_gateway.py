@@ -1,4 +1,4 @@
-"""A gateway whose callers pay: a real gunicorn with a database, and an eye on its ledger."""
+"""A real gateway with a database and billed calls, and access to its ledger."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class BillingGateway:
     secret: str
 
     def drawing(self, prompt: str, *lines: str, n: int = 1) -> bytes:
-        """A whole request for `n` pictures."""
+        """A whole request for `n` images."""
         return post({"model": MODEL, "prompt": prompt, "n": n}, *lines, key=self.secret)
 
     @property
@@ -39,7 +39,7 @@ class BillingGateway:
             return list(session.scalars(select(LedgerEntry).order_by(LedgerEntry.id)))
 
     def kinds(self) -> list[str]:
-        """Of all entries but for credits."""
+        """The kinds of all ledger entries except credits."""
         return [entry.kind for entry in self.entries() if entry.kind != "credit"]
 
     def usage(self) -> list[UsageRecord]:
@@ -48,7 +48,7 @@ class BillingGateway:
 
 
 @contextmanager
-def bank(
+def billing_gateway(
     test_db: ScratchDatabase,
     tmp_path: Path,
     upstream_url: str,
@@ -57,7 +57,7 @@ def bank(
     limits: dict[str, Any] | None = None,
     **variables: str,
 ) -> Iterator[BillingGateway]:
-    """With one key, which has `balance`."""
+    """Start a gateway with one API key that has `balance` (micro-units; None is unlimited)."""
     storage = Storage(test_db.url, prices={}, journal_folder=tmp_path / "journal", max_call_seconds=60, usage_days=30)
     secret = storage.keys.create("caller", balance=balance, **(limits or {}))
     chosen = {

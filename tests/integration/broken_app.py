@@ -1,4 +1,4 @@
-"""A gateway with a bug, for `gunicorn tests.integration.broken_app:app`: some prompts raise, quoting the prompt."""
+"""A gateway with a bug, for `gunicorn tests.integration.broken_app:app`: some prompts raise errors that quote them."""
 
 from __future__ import annotations
 

@@ -1,21 +1,21 @@
-"""A gateway in front of a fake MiniMax; both are started once a test process (`pair`)."""
+"""Fixtures: a gateway in front of a fake MiniMax, both started once per test process."""
 
 from __future__ import annotations
 
 import pytest
 
 from tests.support.fake_minimax import ScriptedServer
-from tests.support.gateway_and_upstream import Pair
+from tests.support.gateway_and_upstream import GatewayAndUpstream
 from tests.support.processes import Served
 
 
 @pytest.fixture
-def upstream(pair: Pair) -> ScriptedServer:
-    """MiniMax behind `gateway`, as new: it has received nothing and answers with one picture."""
-    return pair.renewed()
+def upstream(gateway_and_upstream: GatewayAndUpstream) -> ScriptedServer:
+    """The fake MiniMax behind `gateway`, reset: no requests received, and a success with one image as its script."""
+    return gateway_and_upstream.reset_upstream()
 
 
 @pytest.fixture
-def gateway(pair: Pair, upstream: ScriptedServer) -> Served:
+def gateway(gateway_and_upstream: GatewayAndUpstream, upstream: ScriptedServer) -> Served:
     """A real gunicorn in front of `upstream`."""
-    return pair.gateway
+    return gateway_and_upstream.gateway

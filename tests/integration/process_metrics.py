@@ -1,4 +1,4 @@
-"""What a running gateway costs and counts: the memory of its processes, its open files, its metrics."""
+"""Memory, open files and metrics of a running gateway."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ Sample = tuple[str, frozenset[tuple[str, str]]]
 
 
 def processes_of(gateway: Served) -> list[int]:
-    """The master and its workers."""
+    """The process ids of the master and its workers."""
     return [gateway.process.pid, *children(gateway.process.pid)]
 
 
 def memory(pids: list[int]) -> int:
-    """Bytes that these processes take together; what they share counts once."""
+    """The memory of these processes in bytes; shared memory counts once."""
     return sum(_kilobytes(f"/proc/{pid}/smaps_rollup", "Pss") for pid in pids) * 1024
 
 
 class Growth:
-    """`peak` is how many bytes these processes have grown by at their most, each at its own time."""
+    """The sum of each process's peak growth in bytes since this was created."""
 
     def __init__(self, pids: list[int]) -> None:
         self._before = {}
         for pid in pids:
-            Path(f"/proc/{pid}/clear_refs").write_text("5")  # the kernel's high-water mark begins anew
+            Path(f"/proc/{pid}/clear_refs").write_text("5")  # resets the kernel's high-water mark
             self._before[pid] = _kilobytes(f"/proc/{pid}/status", "VmRSS")
 
     @property
@@ -49,7 +49,7 @@ def _kilobytes(file: str, name: str) -> int:
 
 
 def open_in(folder: Path, pids: list[int]) -> list[str]:
-    """The files there that these processes have open; " (deleted)" is behind those without a name."""
+    """The files in `folder` that these processes have open; unlinked ones end in " (deleted)"."""
     links = []
     for pid in pids:
         for number in os.listdir(f"/proc/{pid}/fd"):
@@ -61,7 +61,7 @@ def open_in(folder: Path, pids: list[int]) -> list[str]:
 
 
 class Metrics:
-    """One look at `/metrics`."""
+    """The samples of one request to `/metrics`."""
 
     def __init__(self, url: str) -> None:
         reply = ask(url, head("GET", "/metrics", key=None), "GET")
@@ -78,7 +78,7 @@ class Metrics:
         return sum(value for (found, _), value in self.samples.items() if found == name)
 
     def by(self, name: str, *labels: str) -> dict[tuple[str, ...], float]:
-        """The values that are not 0, by the values of these labels."""
+        """The values other than 0, keyed by the values of these labels."""
         found: dict[tuple[str, ...], float] = {}
         for (sample, pairs), value in self.samples.items():
             if sample == name and value:
@@ -101,7 +101,7 @@ def wait_until_idle(gateway: Served) -> None:
 
 @contextmanager
 def stopped(*pids: int) -> Iterator[None]:
-    """These processes do nothing meanwhile: whoever connects comes to another one."""
+    """Suspend these processes, so that other processes accept all connections."""
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     try:
@@ -114,5 +114,5 @@ def stopped(*pids: int) -> Iterator[None]:
 
 
 def _is_stopped(pid: int) -> bool:
-    """A busy machine takes its time: until then a process may still accept, and take a signal that is sent later."""
+    """SIGSTOP takes effect later on a busy machine; until then a process may accept connections and signals."""
     return Path(f"/proc/{pid}/status").read_text().split("State:\t", 1)[1].startswith("T")

@@ -1,4 +1,4 @@
-"""Authenticator on raw sockets, an upstream that holds its calls, and eyes for logs and processes."""
+"""Callers on raw sockets, an upstream that holds its calls, and helpers for logs and processes."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from tests.support.request_encodings import BOUNDARY, a_file, multipart
 MODEL = "MiniMax-Image-01"
 GENERATIONS = "/v1/images/generations"
 EDITS = "/v1/images/edits"
-BUG = "bug in the gateway:"  # a prompt that begins so breaks `tests.integration.broken_app`
+BUG = "bug in the gateway:"  # `tests.integration.broken_app` raises for prompts with this prefix
 FAST = "answered at once"
-PATIENCE = 60  # seconds until a test gives up; nothing is measured by it
+PATIENCE = 60  # seconds until a test gives up
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Reply:
 
     @property
     def error(self) -> dict[str, Any]:
-        """The envelope's inside, which has to be whole."""
+        """The `error` object, after a check of the whole envelope."""
         assert self.headers["content-type"] == "application/json"
         document = self.json
         assert list(document) == ["error"]
@@ -63,7 +63,7 @@ def head(method: str, path: str, *lines: str, version: str = "HTTP/1.1", key: st
 
 
 def post(document: Any, *lines: str, path: str = GENERATIONS, **more: Any) -> bytes:
-    """A whole JSON request; `document` is JSON, or raw bytes as they are."""
+    """A whole JSON request; `document` is JSON, or raw bytes."""
     body = document if isinstance(document, bytes) else json.dumps(document).encode()
     return head("POST", path, "Content-Type: application/json", f"Content-Length: {len(body)}", *lines, **more) + body
 
@@ -73,7 +73,7 @@ def generation(prompt: str, *lines: str) -> bytes:
 
 
 def edit(prompt: str, *lines: str, image: bytes = JPEG) -> bytes:
-    """A multipart request with a picture."""
+    """A multipart request with an image."""
     body = multipart(("model", MODEL), ("prompt", prompt), a_file(image))
     kind = f"Content-Type: multipart/form-data; boundary={BOUNDARY}"
     return head("POST", EDITS, kind, f"Content-Length: {len(body)}", *lines) + body
@@ -106,7 +106,7 @@ class Caller:
             response.close()
 
     def is_hung_up(self) -> bool:
-        """Waits for the gateway to close the connection without another word."""
+        """Wait until the gateway closes the connection; False if it sends anything first."""
         return self.socket.recv(1) == b""
 
 
@@ -151,7 +151,7 @@ def request_lines(served: Served, request_id: str) -> list[dict[str, Any]]:
 
 
 def only_line(served: Served, request_id: str) -> dict[str, Any]:
-    """The one log line about a request, which may still be on its way."""
+    """Wait for the one log line about a request."""
     wait_until(lambda: bool(request_lines(served, request_id)), "a log line about the request")
     [line] = request_lines(served, request_id)
     return line
@@ -159,7 +159,7 @@ def only_line(served: Served, request_id: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Call:
-    """What MiniMax was sent; of a large body only its size and its digest are kept."""
+    """A request as MiniMax received it; only the size and digest of its body are kept."""
 
     headers: dict[str, str]
     size: int
@@ -168,9 +168,9 @@ class Call:
 
 
 class HoldingUpstream:
-    """MiniMax that answers nobody before `release`, and then everybody with a picture named after the prompt.
+    """A fake MiniMax that responds only after `release` is set, with an image named after the prompt.
 
-    Who is `FAST` is answered at once. One thread holds them all, however many.
+    The prompt `FAST` gets its response at once. One thread serves any number of calls.
     """
 
     def __init__(self, answer: Callable[[str], bytes] | None = None) -> None:
@@ -211,7 +211,7 @@ class HoldingUpstream:
             await asyncio.Event().wait()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # A gateway that is killed ends its conversations in the middle, and so does the test that is over.
+        # Connections break when a gateway is killed and when a test ends.
         with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             while True:
                 call = await _receive(reader)
@@ -279,13 +279,13 @@ def new_mark() -> str:
 
 
 def marked_processes(mark: str) -> list[int]:
-    """The ids of all running processes that were started, by whomever, with `MARK` set to `mark`."""
+    """The ids of all running processes whose environment has `MARK` set to `mark`."""
     found = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdecimal() and int(folder.name) != os.getpid():
             try:
                 environment = (folder / "environ").read_bytes()
-            except OSError:  # it has ended, or is somebody else's
+            except OSError:  # the process has ended, or belongs to another user
                 continue
             if f"{MARK}={mark}".encode() in environment.split(b"\0"):
                 found.append(int(folder.name))

@@ -1,4 +1,4 @@
-"""Every picture is paid for exactly once, by real workers on a real database, whatever happens to either."""
+"""Every image is charged exactly once, by real workers on a real database, whatever happens to either."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.integration.billing_gateway import PRICE, BillingGateway, bank
+from tests.integration.billing_gateway import PRICE, BillingGateway, billing_gateway
 from tests.integration.process_metrics import Metrics
 from tests.integration.raw_http import (
     FAST,
@@ -29,10 +29,10 @@ from tests.support.databases import ScratchDatabase, ScratchPostgres
 CALLS = 1000
 
 
-def test_two_hundred_calls_at_once_on_a_balance_for_fifty(test_db: ScratchDatabase, tmp_path: Path) -> None:
+def test_concurrent_calls_never_overdraw_a_balance(test_db: ScratchDatabase, tmp_path: Path) -> None:
     with (
         holding_upstream() as upstream,
-        bank(test_db, tmp_path, upstream.url, balance=50 * PRICE, WEB_CONCURRENCY="3") as paid,
+        billing_gateway(test_db, tmp_path, upstream.url, balance=50 * PRICE, WEB_CONCURRENCY="3") as paid,
         ExitStack() as stack,
     ):
         callers = [stack.enter_context(Caller(paid.gateway.url)) for _ in range(200)]
@@ -58,11 +58,11 @@ def test_two_hundred_calls_at_once_on_a_balance_for_fifty(test_db: ScratchDataba
         assert sum(row.charged for row in paid.usage()) == 50 * PRICE
 
 
-def test_a_thousand_held_calls_hold_no_connection(test_db: ScratchDatabase, tmp_path: Path) -> None:
-    """Five of them are all that a worker has."""
+def test_calls_in_flight_hold_no_database_connection(test_db: ScratchDatabase, tmp_path: Path) -> None:
+    """A worker's pool has five connections."""
     with (
         holding_upstream() as upstream,
-        bank(test_db, tmp_path, upstream.url, balance=2 * CALLS * PRICE) as paid,
+        billing_gateway(test_db, tmp_path, upstream.url, balance=2 * CALLS * PRICE) as paid,
         enough_files(3 * CALLS),
         ExitStack() as stack,
     ):
@@ -88,19 +88,19 @@ def test_a_thousand_held_calls_hold_no_connection(test_db: ScratchDatabase, tmp_
 
 
 def states_of_connections(test_db: ScratchPostgres) -> set[str]:
-    """What the gateway's connections do."""
+    """The states of the gateway's database connections."""
     with psycopg.connect(test_db.url) as connection:
         rows = connection.execute(
             "SELECT state FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
         ).fetchall()
-    assert 0 < len(rows) <= 3 * 5  # of two workers and this test
+    assert 0 < len(rows) <= 3 * 5  # pools of two workers and of this test
     return {state for (state,) in rows}
 
 
-def test_a_caller_that_leaves_pays_for_what_came(test_db: ScratchDatabase, tmp_path: Path) -> None:
+def test_a_caller_that_disconnects_pays_for_delivered_images(test_db: ScratchDatabase, tmp_path: Path) -> None:
     with (
         holding_upstream() as upstream,
-        bank(test_db, tmp_path, upstream.url, balance=3 * PRICE) as paid,
+        billing_gateway(test_db, tmp_path, upstream.url, balance=3 * PRICE) as paid,
     ):
         with Caller(paid.gateway.url) as caller:
             caller.send(paid.drawing("left alone", n=3))
@@ -113,7 +113,7 @@ def test_a_caller_that_leaves_pays_for_what_came(test_db: ScratchDatabase, tmp_p
 
 
 def five_held(stack: ExitStack, paid: BillingGateway, upstream: HoldingUpstream) -> list[Caller]:
-    """Whose pictures MiniMax is drawing, each with its number in the prompt."""
+    """Callers with a call in flight, each with its number in the prompt."""
     callers = [stack.enter_context(Caller(paid.gateway.url)) for _ in range(5)]
     for number, caller in enumerate(callers):
         caller.send(paid.drawing(f"picture {number}"))
@@ -121,10 +121,10 @@ def five_held(stack: ExitStack, paid: BillingGateway, upstream: HoldingUpstream)
     return callers
 
 
-def test_a_database_that_is_gone_before_the_call_lets_nothing_be_sent(test_db: ScratchDatabase, tmp_path: Path) -> None:
+def test_no_call_is_sent_while_the_database_is_down(test_db: ScratchDatabase, tmp_path: Path) -> None:
     with (
         holding_upstream() as upstream,
-        bank(test_db, tmp_path, upstream.url, balance=3 * PRICE) as paid,
+        billing_gateway(test_db, tmp_path, upstream.url, balance=3 * PRICE) as paid,
     ):
         assert ask(paid.gateway.url, paid.drawing(FAST)).status == 200
         with test_db.outage():
@@ -133,20 +133,20 @@ def test_a_database_that_is_gone_before_the_call_lets_nothing_be_sent(test_db: S
             assert reply.headers["x-should-retry"] == "true"
             assert int(reply.headers["retry-after"]) > 0
         assert upstream.arrived == [FAST]
-        # Who has just waited for nothing spares the others the same, for a second.
+        # After one failed wait, other calls fail fast for a second.
         wait_until(lambda: ask(paid.gateway.url, paid.drawing(FAST)).status == 200, "the gateway draws again")
         assert paid.balance == PRICE
         assert paid.kinds() == ["reserve", "settle"] * 2
         assert paid.storage.ledger.check() == []
 
 
-def test_a_database_that_goes_during_the_call_costs_nobody_the_pictures(
+def test_images_are_delivered_when_the_database_goes_down_during_the_call(
     test_db: ScratchDatabase, tmp_path: Path
 ) -> None:
-    """They are paid for when it is back, once; and so is the row of usage written."""
+    """They are charged once the database is back, exactly once, and the usage row is written."""
     with (
         holding_upstream() as upstream,
-        bank(test_db, tmp_path, upstream.url, balance=9 * PRICE) as paid,
+        billing_gateway(test_db, tmp_path, upstream.url, balance=9 * PRICE) as paid,
         ExitStack() as stack,
     ):
         callers = five_held(stack, paid, upstream)
@@ -173,11 +173,11 @@ def test_a_database_that_goes_during_the_call_costs_nobody_the_pictures(
 
 
 @pytest.mark.parametrize("test_db", ["postgresql"], indirect=True)
-def test_a_database_that_answers_no_more_is_not_waited_for(test_db: ScratchPostgres, tmp_path: Path) -> None:
-    """It is stopped, and the kernel takes its connections and its bytes as if it were not."""
+def test_a_database_that_does_not_respond_is_not_waited_for(test_db: ScratchPostgres, tmp_path: Path) -> None:
+    """The server is suspended, while the kernel still accepts its connections and data."""
     with (
         holding_upstream() as upstream,
-        bank(test_db, tmp_path, upstream.url, balance=9 * PRICE, WEB_CONCURRENCY="1") as paid,
+        billing_gateway(test_db, tmp_path, upstream.url, balance=9 * PRICE, WEB_CONCURRENCY="1") as paid,
     ):
         assert ask(paid.gateway.url, paid.drawing(FAST)).status == 200
         with Caller(paid.gateway.url) as caller:
@@ -197,11 +197,11 @@ def test_a_database_that_answers_no_more_is_not_waited_for(test_db: ScratchPostg
         assert paid.storage.ledger.check() == []
 
 
-def test_a_worker_that_is_killed_leaves_nothing_reserved(test_db: ScratchDatabase, tmp_path: Path) -> None:
-    """Nobody knows whether its picture was drawn: it is unknown, for the operator, and costs the caller nothing."""
+def test_reservations_of_a_killed_worker_are_swept(test_db: ScratchDatabase, tmp_path: Path) -> None:
+    """The outcome of its calls is unknown; they are recorded for the operator and cost the caller nothing."""
     with (
         holding_upstream() as upstream,
-        bank(test_db, tmp_path, upstream.url, balance=5 * PRICE) as paid,
+        billing_gateway(test_db, tmp_path, upstream.url, balance=5 * PRICE) as paid,
         ExitStack() as stack,
     ):
         five_held(stack, paid, upstream)

@@ -1,4 +1,4 @@
-"""A storm of calls that end in every way, while workers, the database and Redis are killed: the money adds up."""
+"""Calls that end in every way while workers, the database and Redis are killed: the ledger still balances."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
 
-from tests.integration.billing_gateway import PRICE, BillingGateway, bank
+from tests.integration.billing_gateway import PRICE, BillingGateway, billing_gateway
 from tests.integration.process_metrics import wait_until_idle
 from tests.integration.raw_http import ask, children, wait_until
 from tests.support.databases import ScratchDatabase
@@ -26,7 +26,7 @@ from tests.support.redis_server import REDIS, RedisServer, redis_server
 
 ROUNDS = int(os.environ.get("CHAOS_ROUNDS", "2"))
 CALLERS = 12
-CALLS = 25  # of each caller in a round
+CALLS = 25  # per caller and round
 BALANCE = 10**9
 NO_SUCH_LIMIT = 10**8
 
@@ -44,7 +44,7 @@ SCRIPTS = {
 
 
 class StormyUpstream(ScriptedServer):
-    """Does with a call what its prompt begins with, and notes which it has answered whole."""
+    """Runs the script that the prompt begins with, and records the calls that got a whole response."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class StormyUpstream(ScriptedServer):
 
 @dataclass
 class Storm:
-    """`statuses` by prompt are what the callers saw, None for a call that was cut off."""
+    """`statuses` maps prompts to the status that the caller saw; None is a call that was cut off."""
 
     paid: BillingGateway
     statuses: dict[str, int | None] = field(default_factory=dict)
@@ -91,12 +91,12 @@ class Storm:
                 self.statuses[prompt] = reply.status
                 self.charged[prompt] = int(reply.headers.get("x-amux-charged", 0))
                 if reply.status == 503:
-                    time.sleep(0.1)  # not all of the storm in one outage
+                    time.sleep(0.1)  # spread the calls over several outages
 
 
 @contextmanager
 def meanwhile(act: Callable[[], object]) -> Iterator[None]:
-    """Again and again, with a pause, until the body is through; and at least once."""
+    """Run `act` repeatedly, with pauses, while the body runs; at least once."""
     is_over = threading.Event()
 
     def run() -> None:
@@ -122,7 +122,7 @@ def kill_a_worker(paid: BillingGateway) -> None:
 
 
 def trouble(test_db: ScratchDatabase, paid: BillingGateway, redis: RedisServer | None) -> Callable[[], None]:
-    """SQLite has no process of its own that could be killed: somebody else writes, for a moment."""
+    """For SQLite, which has no process to kill, another writer holds the lock for a moment."""
 
     def database() -> None:
         with test_db.outage():
@@ -140,13 +140,13 @@ def trouble(test_db: ScratchDatabase, paid: BillingGateway, redis: RedisServer |
     return one_of_them
 
 
-def is_tidy(paid: BillingGateway, journal: Path) -> bool:
-    """After the chores, which the workers do as well."""
+def is_settled(paid: BillingGateway, journal: Path) -> bool:
+    """Run maintenance, as the workers do, and check that nothing is left to settle."""
     paid.storage.maintenance.run()
     return paid.storage.ledger.open_owners() == [] and not any(journal.glob("*.json"))
 
 
-def test_after_any_storm_the_money_adds_up(test_db: ScratchDatabase, tmp_path: Path) -> None:
+def test_the_ledger_balances_after_any_storm(test_db: ScratchDatabase, tmp_path: Path) -> None:
     upstream = StormyUpstream()
     with ExitStack() as stack:
         stack.callback(upstream.close)
@@ -154,7 +154,9 @@ def test_after_any_storm_the_money_adds_up(test_db: ScratchDatabase, tmp_path: P
         limits = {"requests_per_minute": NO_SUCH_LIMIT, "max_calls": NO_SUCH_LIMIT}
         variables = {"REDIS_URL": redis.url} if redis else {}
         paid = stack.enter_context(
-            bank(test_db, tmp_path, upstream.url, balance=BALANCE, limits=limits, WEB_CONCURRENCY="3", **variables)
+            billing_gateway(
+                test_db, tmp_path, upstream.url, balance=BALANCE, limits=limits, WEB_CONCURRENCY="3", **variables
+            )
         )
         storm = Storm(paid)
         for _ in range(ROUNDS):
@@ -163,7 +165,7 @@ def test_after_any_storm_the_money_adds_up(test_db: ScratchDatabase, tmp_path: P
             kill_a_worker(paid)
             wait_until(lambda: len(children(paid.gateway.process.pid)) == 3, "three workers again")
             wait_until_idle(paid.gateway)
-            wait_until(lambda: is_tidy(paid, tmp_path / "journal"), "nothing is left to do")
+            wait_until(lambda: is_settled(paid, tmp_path / "journal"), "nothing is left to do")
             check(storm, upstream)
         print(Counter((prompt.partition(" ")[0], status) for prompt, status in storm.statuses.items()))
 
@@ -190,7 +192,7 @@ def check(storm: Storm, upstream: StormyUpstream) -> None:
             assert (end.kind, end.charged) == ("settle", cost), prompt
             assert storm.charged[prompt] == cost
         elif end is not None:
-            # A call that was cut off may have been settled before; what nobody delivered nobody pays for.
+            # A call that was cut off may have been settled before; images that were not delivered are not charged.
             assert end.charged in ((0, cost) if status is None and end.kind == "settle" else (0,)), prompt
         if status == 503:
             assert prompt not in upstream.sent

@@ -1,4 +1,4 @@
-"""A full gateway refuses at the door; callers who dawdle are cut off; and every slot comes back."""
+"""A full gateway rejects calls at once, slow callers are disconnected, and every slot is released."""
 
 from __future__ import annotations
 
@@ -39,9 +39,10 @@ from tests.integration.raw_http import (
     wait_until,
 )
 from tests.support import processes
+from tests.support.pictures import JPEG
 from tests.support.processes import Served
 
-LARGE = json.dumps(success_of(image_base64=[base64.b64encode(os.urandom(2 * MB)).decode()] * 9)).encode()
+LARGE = json.dumps(success_of(image_base64=[base64.b64encode(JPEG + os.urandom(2 * MB)).decode()] * 9)).encode()
 UPLOAD = ("Content-Type: multipart/form-data; boundary=line", f"Content-Length: {10 * MB}")
 
 
@@ -51,7 +52,7 @@ def large(*lines: str) -> bytes:
 
 @contextmanager
 def small_gateway(tmp_path: Path, **variables: str) -> Iterator[tuple[HoldingUpstream, Served]]:
-    """Two slots in its one worker; a second for every caller to send, and to read."""
+    """One worker with two slots; a caller has one second to send and one to read."""
     chosen = {"WEB_CONCURRENCY": "1", "AMUX_MAX_CALLS": "2", "AMUX_CLIENT_TIMEOUT_SECONDS": "1"} | variables
     with (
         holding_upstream(lambda prompt: LARGE if prompt == "large" else picture_answer(prompt)) as upstream,
@@ -60,8 +61,8 @@ def small_gateway(tmp_path: Path, **variables: str) -> Iterator[tuple[HoldingUps
         yield upstream, gateway
 
 
-def has_every_slot(gateway: Served) -> None:
-    """Both can be had at the same time, as often as one likes."""
+def assert_all_slots_free(gateway: Served) -> None:
+    """Wait until no call is in flight, and check that calls succeed."""
     wait_until_idle(gateway)
     for _ in range(3):
         assert ask(gateway.url, generation(FAST)).status == 200
@@ -70,8 +71,8 @@ def has_every_slot(gateway: Served) -> None:
 # Full
 
 
-def test_who_comes_when_all_slots_are_taken_is_refused_before_its_body_is_read(tmp_path: Path) -> None:
-    """The head of an upload of 10 MB is all that is sent. Health is told meanwhile, and the others are answered."""
+def test_a_full_gateway_rejects_a_call_before_reading_its_body(tmp_path: Path) -> None:
+    """Only the head of an upload of 10 MB is sent. Health checks and calls in flight still get responses."""
     with small_gateway(tmp_path) as (upstream, gateway), ExitStack() as stack:
         held = [stack.enter_context(Caller(gateway.url)) for _ in range(2)]
         for number, caller in enumerate(held):
@@ -98,26 +99,26 @@ def test_who_comes_when_all_slots_are_taken_is_refused_before_its_body_is_read(t
         upstream.release.set()
         for number, caller in enumerate(held):
             assert caller.reply().json["data"] == [{"url": picture_url(f"held {number}")}]
-        has_every_slot(gateway)
+        assert_all_slots_free(gateway)
         assert len(upstream.calls) == 2 + 3
 
 
-def test_many_who_are_refused_and_never_send_their_bodies_keep_nobody_from_the_door(tmp_path: Path) -> None:
-    """Three times as many as there are threads; the answer is theirs at once, and their farewell takes seconds."""
+def test_rejected_callers_that_never_send_their_bodies_block_nobody(tmp_path: Path) -> None:
+    """Three times as many callers as threads; each gets its response at once, and a lingering close of seconds."""
     with small_gateway(tmp_path, AMUX_CLIENT_TIMEOUT_SECONDS="60") as (upstream, gateway), ExitStack() as stack:
         held = [stack.enter_context(Caller(gateway.url)).send(generation("held")) for _ in range(2)]
         upstream.wait_for(2)
         refused = [stack.enter_context(Caller(gateway.url)).send(head("POST", EDITS, *UPLOAD)) for _ in range(200)]
         begun = time.monotonic()
         assert health(gateway.url, "/healthz") == health(gateway.url, "/readyz") == 200
-        assert time.monotonic() - begun < 5  # of 15 where each of them has a thread to itself until it is gone
+        assert time.monotonic() - begun < 5  # 15 if each held a thread until it is closed
         assert {caller.reply().status for caller in refused} == {503}
         upstream.release.set()
         assert [caller.reply().status for caller in held] == [200, 200]
 
 
-def test_who_sends_all_before_it_reads_sees_the_refusal_of_a_full_gateway(tmp_path: Path) -> None:
-    """openai-node does; it would take a reset for a reason to upload everything again."""
+def test_a_caller_that_sends_everything_before_reading_gets_the_503(tmp_path: Path) -> None:
+    """openai-node does so, and would upload everything again after a reset."""
     with small_gateway(tmp_path, AMUX_CLIENT_TIMEOUT_SECONDS="60") as (upstream, gateway), ExitStack() as stack:
         held = [stack.enter_context(Caller(gateway.url)).send(generation("held")) for _ in range(2)]
         upstream.wait_for(2)
@@ -128,7 +129,7 @@ def test_who_sends_all_before_it_reads_sees_the_refusal_of_a_full_gateway(tmp_pa
         assert [caller.reply().status for caller in held] == [200, 200]
 
 
-def test_an_unknown_caller_is_told_so_also_by_a_full_gateway(tmp_path: Path) -> None:
+def test_a_full_gateway_still_rejects_unknown_keys_with_401(tmp_path: Path) -> None:
     with small_gateway(tmp_path, AMUX_MAX_CALLS="1") as (upstream, gateway), Caller(gateway.url) as held:
         held.send(generation("held"))
         upstream.wait_for(1)
@@ -201,8 +202,8 @@ OUTCOMES: list[Outcome] = [
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES)
-def test_a_slot_comes_back_from_a_caller_that(tmp_path: Path, outcome: Outcome) -> None:
-    """Three of them, one after the other, where there are two slots."""
+def test_a_slot_is_released_by_a_caller_that(tmp_path: Path, outcome: Outcome) -> None:
+    """Three such callers in sequence, with two slots."""
     with small_gateway(tmp_path) as (upstream, gateway):
         for _ in range(3):
             with Caller(gateway.url) as caller:
@@ -210,7 +211,7 @@ def test_a_slot_comes_back_from_a_caller_that(tmp_path: Path, outcome: Outcome) 
             if outcome is leaves_in_its_call:
                 upstream.release.set()
             wait_until_idle(gateway)
-        has_every_slot(gateway)
+        assert_all_slots_free(gateway)
         printed = gateway.log.read_text()
         assert "Traceback" not in printed
         assert '"gateway_full"' not in printed
@@ -220,7 +221,7 @@ def test_a_slot_comes_back_from_a_caller_that(tmp_path: Path, outcome: Outcome) 
 
 
 def drip(caller: Caller, data: bytes) -> None:
-    """A byte now and then, until somebody has had enough."""
+    """Send a byte now and then, until the gateway disconnects."""
     for byte in data:
         try:
             caller.send(bytes([byte]))
@@ -229,8 +230,8 @@ def drip(caller: Caller, data: bytes) -> None:
         time.sleep(0.02)
 
 
-def test_a_body_that_drips_is_408_for_good(tmp_path: Path) -> None:
-    """However often a byte comes: it is the whole of the request that has a time."""
+def test_a_dripping_body_is_408(tmp_path: Path) -> None:
+    """The deadline holds for the whole request, not for each read."""
     with small_gateway(tmp_path) as (upstream, gateway), Caller(gateway.url) as caller:
         sent = request_id()
         caller.send(
@@ -255,7 +256,7 @@ def test_a_body_that_drips_is_408_for_good(tmp_path: Path) -> None:
         assert (line["status"], line["code"]) == (408, "request_timeout")
         assert line["bytes_in"] < 1000
         wait_until(lambda: hung_up(caller), "the end of the connection")
-        has_every_slot(gateway)
+        assert_all_slots_free(gateway)
         assert [call.prompt for call in upstream.calls] == [FAST] * 3
 
 
@@ -266,42 +267,42 @@ def hung_up(caller: Caller) -> bool:
         return True
 
 
-def test_a_head_that_drips_is_hung_up_on(tmp_path: Path) -> None:
+def test_a_dripping_request_head_is_disconnected(tmp_path: Path) -> None:
     with small_gateway(tmp_path) as (_, gateway), Caller(gateway.url) as caller:
         drip(caller, head("GET", "/healthz", *[f"X-{number}: {number}" for number in range(90)]))
         assert hung_up(caller)
-        has_every_slot(gateway)
+        assert_all_slots_free(gateway)
 
 
-def test_a_second_request_of_a_connection_has_a_time_of_its_own(tmp_path: Path) -> None:
+def test_each_request_of_a_connection_has_its_own_deadline(tmp_path: Path) -> None:
     with small_gateway(tmp_path) as (_, gateway), Caller(gateway.url) as caller:
         for _ in range(4):
             assert caller.send(generation(FAST)).reply().status == 200
-            time.sleep(0.4)  # between two requests nobody is slow
+            time.sleep(0.4)  # time between requests does not count
         caller.send(generation(FAST)[:-1])
         reply = caller.reply()
         assert reply.status == 408
 
 
 @pytest.mark.parametrize("part", ["head", "body"])
-def test_more_slow_senders_than_there_are_threads(tmp_path: Path, part: str) -> None:
-    """66 threads: whoever keeps to the point is answered within a few of those seconds."""
+def test_more_slow_senders_than_threads_delay_nobody(tmp_path: Path, part: str) -> None:
+    """There are 66 threads; a caller that sends at once gets its response within a few seconds."""
     request = edit("slow", image=b"a" * MB)
     with small_gateway(tmp_path) as (_, gateway), ExitStack() as stack:
         for _ in range(100):
             stack.enter_context(Caller(gateway.url)).send(request[: 40 if part == "head" else 1000])
         assert health(gateway.url) == 200
         wait_until_idle(gateway)
-        has_every_slot(gateway)
+        assert_all_slots_free(gateway)
 
 
-def test_a_reader_that_dawdles_is_cut_off_and_logged(tmp_path: Path) -> None:
+def test_a_slow_reader_is_disconnected_and_logged(tmp_path: Path) -> None:
     with small_gateway(tmp_path) as (upstream, gateway), Caller(gateway.url) as caller:
         upstream.release.set()
         sent = request_id()
         caller.send(large(f"x-request-id: {sent}"))
         read = 0
-        while in_flight(gateway) or not read:  # a little now and then
+        while in_flight(gateway) or not read:  # read a little now and then
             read += len(caller.socket.recv(4096))
             time.sleep(0.02)
         with contextlib.suppress(ConnectionResetError):
@@ -311,11 +312,11 @@ def test_a_reader_that_dawdles_is_cut_off_and_logged(tmp_path: Path) -> None:
         line = only_line(gateway, sent)
         assert (line["status"], line["delivered"]) == (200, 9)
         assert len(request_lines(gateway, sent)) == 1
-        has_every_slot(gateway)
+        assert_all_slots_free(gateway)
         assert "Traceback" not in gateway.log.read_text()
 
 
-def test_a_reader_in_no_hurry_but_in_time_gets_it_all(tmp_path: Path) -> None:
+def test_a_reader_within_its_deadline_gets_the_whole_response(tmp_path: Path) -> None:
     with (
         small_gateway(tmp_path, AMUX_CLIENT_TIMEOUT_SECONDS="60") as (upstream, gateway),
         Caller(gateway.url) as caller,
@@ -328,10 +329,10 @@ def test_a_reader_in_no_hurry_but_in_time_gets_it_all(tmp_path: Path) -> None:
         assert len(reply.json["data"]) == 9
 
 
-def test_the_time_of_a_call_is_neither_the_senders_nor_the_readers(tmp_path: Path) -> None:
+def test_the_upstream_call_does_not_count_towards_client_deadlines(tmp_path: Path) -> None:
     with small_gateway(tmp_path) as (upstream, gateway), Caller(gateway.url) as caller:
         caller.send(generation("long"))
         upstream.wait_for(1)
-        time.sleep(2)  # twice what a caller has
+        time.sleep(2)  # twice the caller's deadline
         upstream.release.set()
         assert caller.reply().status == 200

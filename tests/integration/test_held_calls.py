@@ -1,4 +1,4 @@
-"""Plain `gunicorn wsgi:app` holds many slow calls at once, and still has a moment for everybody else."""
+"""Plain `gunicorn wsgi:app` holds many slow calls at once and still serves other requests."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def test_the_procfile_runs_gunicorn_without_options() -> None:
     assert procfile_command("web") == "python serve.py wsgi:app"
 
 
-def test_plain_gunicorn_holds_a_thousand_calls_in_one_wave_and_mixes_none_up(tmp_path: Path) -> None:
-    """MiniMax answers nobody until all of them are there; others are answered meanwhile, and waiting costs little."""
+def test_a_thousand_concurrent_calls_get_their_own_responses(tmp_path: Path) -> None:
+    """MiniMax responds once all calls have arrived. Until then other requests are served, and waiting costs little."""
     with (
         holding_upstream() as upstream,
         processes.gateway(tmp_path, upstream.url) as gateway,
@@ -72,7 +72,7 @@ def test_plain_gunicorn_holds_a_thousand_calls_in_one_wave_and_mixes_none_up(tmp
 
 @contextmanager
 def enough_files(count: int) -> Iterator[None]:
-    """This process is both ends of every call."""
+    """This process holds both ends of every call, so it needs twice as many open files."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < count:
         pytest.skip(f"this process may open {hard} files, and the test needs {count}")
@@ -83,7 +83,7 @@ def enough_files(count: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_a_full_gateway_says_so_at_once_and_is_still_healthy(tmp_path: Path) -> None:
+def test_a_full_gateway_responds_503_at_once_and_stays_healthy(tmp_path: Path) -> None:
     with (
         holding_upstream() as upstream,
         processes.gateway(tmp_path, upstream.url, WEB_CONCURRENCY="1", AMUX_MAX_CALLS="1") as gateway,
@@ -104,8 +104,8 @@ def test_a_full_gateway_says_so_at_once_and_is_still_healthy(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("last_words", [b"NONSENSE\r\n\r\n", head("GET", "/healthz", "Connection: close", key=None)])
-def test_callers_that_never_hang_up_keep_nobody_waiting(tmp_path: Path, last_words: bytes) -> None:
-    """gunicorn lingers for such a caller; it must not be the accepting thread that does."""
+def test_callers_that_never_disconnect_delay_nobody(tmp_path: Path, last_words: bytes) -> None:
+    """gunicorn lingers for such a caller, which must not block the accepting thread."""
     with (
         holding_upstream() as upstream,
         processes.gateway(tmp_path, upstream.url, WEB_CONCURRENCY="1") as gateway,
@@ -115,14 +115,14 @@ def test_callers_that_never_hang_up_keep_nobody_waiting(tmp_path: Path, last_wor
         for caller in callers:
             caller.send(last_words)
         with Caller(gateway.url) as late:
-            late.socket.settimeout(30)  # one linger is two seconds, and there are sixty
+            late.socket.settimeout(30)  # sixty lingering closes of two seconds each
             assert late.send(head("GET", "/healthz", key=None)).reply("GET").status == 200
         for caller in callers:
             assert caller.reply("GET").status in (200, 400)
 
 
-def test_uploaders_that_vanish_give_their_threads_back(tmp_path: Path) -> None:
-    """More of them than there are threads, and none ever sends its last byte."""
+def test_uploaders_that_vanish_release_their_threads(tmp_path: Path) -> None:
+    """More uploaders than threads, and none sends its last byte."""
     port = free_port()
     variables = {
         "PORT": str(port),

@@ -1,4 +1,4 @@
-"""`/metrics`: whichever worker is asked, it tells what all of them have done, to the call and to the byte."""
+"""`/metrics`: every worker reports the exact counts of all workers."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ GOOD = "MiniMax-Image-01"
 LIVE = "MiniMax-Image-01-live"
 Labels = tuple[str, ...]
 
-# What MiniMax does, the request, and what has to be counted: endpoint, model, status, upstream code, asked, delivered.
+# Script, request, labels (endpoint, model, status), upstream code, images requested, images delivered.
 Case = tuple[Callable[..., None], bytes, tuple[str, str, str], str | None, int, int]
 MIX: list[Case] = [
     (answer(success()), generation("one"), (GENERATIONS, GOOD, "200"), "0", 1, 1),
@@ -60,6 +60,7 @@ MIX: list[Case] = [
     (answer(refusal(987654)), generation("unheard of"), (GENERATIONS, GOOD, "502"), "other", 1, 0),
     (answer(refusal(-5)), generation("unheard of"), (GENERATIONS, GOOD, "502"), "other", 1, 0),
     (answer(b"<html>"), generation("html"), (GENERATIONS, GOOD, "502"), "upstream_invalid_answer", 1, 0),
+    (answer(b"", status=401), generation("key"), (GENERATIONS, GOOD, "502"), "upstream_unauthorized", 1, 0),
     (half(success()), generation("half"), (GENERATIONS, GOOD, "502"), "upstream_interrupted", 1, 0),
     (answer(success()), post({"model": MODEL, "prompt": ""}), (GENERATIONS, "none", "400"), None, 0, 0),
     (answer(success()), post(b"{"), (GENERATIONS, "none", "400"), None, 0, 0),
@@ -69,11 +70,11 @@ MIX: list[Case] = [
     (answer(success()), post({}, path="/v1/models"), ("none", "none", "405"), None, 0, 0),
     (answer(success()), b"secret nonsense\r\n\r\n", ("none", "none", "400"), None, 0, 0),
 ]
-TIMES = 2  # by each worker
+TIMES = 2  # per worker
 
 
 def by_each_worker(gateway: Served, request: bytes) -> list[Reply]:
-    """Answered by one worker after the other: the rest of them are made to stand still meanwhile."""
+    """Send `request` to each worker in turn, while the other workers are suspended."""
     workers = children(gateway.process.pid)
     replies = []
     for worker in workers:
@@ -101,7 +102,7 @@ def upstream() -> Iterator[ScriptedServer]:
         yield server
 
 
-def test_a_known_mix_adds_up_over_all_workers(gateway: Served, upstream: ScriptedServer) -> None:
+def test_counters_add_up_over_all_workers(gateway: Served, upstream: ScriptedServer) -> None:
     requests: Counter[Labels] = Counter()
     upstream_calls: Counter[Labels] = Counter()
     asked: Counter[Labels] = Counter()
@@ -141,8 +142,8 @@ def test_a_known_mix_adds_up_over_all_workers(gateway: Served, upstream: Scripte
     assert len(upstream.received) == upstream_calls.total()
 
 
-def test_bytes_of_answers_add_up(gateway: Served, upstream: ScriptedServer) -> None:
-    """A look at the metrics is an answer itself, and counts from the next look on."""
+def test_response_bytes_add_up(gateway: Served, upstream: ScriptedServer) -> None:
+    """A response to `/metrics` counts from the next one on."""
     upstream.script = answer(success(3))
     before = Metrics(gateway.url)
     replies = [ask(gateway.url, post({"model": MODEL, "prompt": "p", "n": 3})) for _ in range(5)]
@@ -153,13 +154,13 @@ def test_bytes_of_answers_add_up(gateway: Served, upstream: ScriptedServer) -> N
     ) + len(before.text.encode())
 
 
-def test_the_seconds_reach_as_far_as_a_call(gateway: Served) -> None:
+def test_histogram_buckets_reach_the_upstream_deadline(gateway: Served) -> None:
     upstream_buckets = re.findall(r'^amux_upstream_seconds_bucket\{le="([^"]+)"\}', Metrics(gateway.url).text, re.M)
     assert [float(le) for le in upstream_buckets] == sorted(float(le) for le in upstream_buckets)
     assert {"5.0", "60.0", "180.0", "+Inf"} <= set(upstream_buckets)
 
 
-def test_no_label_has_a_value_from_a_caller(gateway: Served, upstream: ScriptedServer) -> None:
+def test_no_label_value_comes_from_a_caller(gateway: Served, upstream: ScriptedServer) -> None:
     secret = "what-only-the-caller-knows"
     for request in (
         post({"model": secret, "prompt": secret}),
@@ -208,7 +209,7 @@ def test_no_label_has_a_value_from_a_caller(gateway: Served, upstream: ScriptedS
     assert processes.API_KEY not in metrics.text
 
 
-def test_what_a_killed_worker_has_counted_stays_and_what_it_held_goes(tmp_path: Path) -> None:
+def test_a_killed_worker_keeps_its_counters_and_loses_its_gauges(tmp_path: Path) -> None:
     with (
         holding_upstream() as upstream,
         processes.gateway(tmp_path, upstream.url, WEB_CONCURRENCY="2") as gateway,
@@ -237,7 +238,7 @@ def test_what_a_killed_worker_has_counted_stays_and_what_it_held_goes(tmp_path: 
         assert counted[GENERATIONS, "200"] == 2
 
 
-def test_a_caller_that_leaves_is_counted_all_the_same(tmp_path: Path) -> None:
+def test_a_call_whose_caller_disconnects_is_counted(tmp_path: Path) -> None:
     with holding_upstream() as upstream, processes.gateway(tmp_path, upstream.url) as gateway:
         with Caller(gateway.url) as caller:
             caller.send(generation("gone"))
@@ -250,7 +251,7 @@ def test_a_caller_that_leaves_is_counted_all_the_same(tmp_path: Path) -> None:
         assert metrics.by("amux_upstream_calls_total", "code") == {("0",): 1}
 
 
-def test_two_gateways_on_one_machine_do_not_count_for_each_other(tmp_path: Path) -> None:
+def test_two_gateways_on_one_machine_count_separately(tmp_path: Path) -> None:
     """And each removes its folder at the end."""
     with scripted_server() as upstream, ExitStack() as stack:
         variables = {"TMPDIR": str(tmp_path)}

@@ -43,7 +43,7 @@ NEEDS_CURL = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is mi
 
 @dataclass
 class Run:
-    """A run that has printed its lines."""
+    """A `make run` that has printed its lines."""
 
     url: str
     mark: str
@@ -55,7 +55,7 @@ class Run:
         return self.log.read_text()
 
     def lines_under(self, title: str) -> str:
-        """What is printed under a title, as somebody would copy it."""
+        """The lines printed under a title, ready to paste."""
         found = re.search(rf"^{re.escape(title)}[^\n]*:\n(.+?)\n\n", self.printed, re.MULTILINE | re.DOTALL)
         assert found is not None, self.printed
         return found[1]
@@ -97,14 +97,14 @@ def running(folder: Path, **variables: str) -> Iterator[Run]:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    """A run without any variable but its port."""
+    """A run with no variable set except its port."""
     with running(tmp_path_factory.mktemp("run")) as started:
         yield started
 
 
 def shell(lines: str) -> Any:
-    """What the lines, pasted into a shell in some other folder, print: JSON."""
-    # A proxy of the machine that runs the tests is not part of what is tested.
+    """The JSON that the lines print when pasted into a shell in another folder."""
+    # Proxy variables of the machine that runs the tests must not interfere.
     done = subprocess.run(
         ["sh", "-c", lines], capture_output=True, cwd="/", env=environment(NO_PROXY="*", no_proxy="*"), timeout=PATIENCE
     )
@@ -121,17 +121,17 @@ def picture_of(answer: Any) -> bytes:
 
 
 @NEEDS_CURL
-def test_the_curl_line_for_text_gives_a_picture_of_its_size(run: Run) -> None:
+def test_the_curl_line_for_text_gives_an_image_of_its_size(run: Run) -> None:
     assert pixels(picture_of(shell(run.lines_under("Text to image")))) == (1280, 720)
 
 
 @NEEDS_CURL
-def test_the_curl_line_for_a_picture_gives_a_picture(run: Run) -> None:
+def test_the_curl_line_for_an_edit_gives_an_image(run: Run) -> None:
     picture = picture_of(shell(run.lines_under("Image to image")))
     assert pixels(picture) == (1024, 1024)
 
 
-def test_the_python_lines_print_the_url_of_a_picture(run: Run) -> None:
+def test_the_python_lines_print_the_url_of_an_image(run: Run) -> None:
     assert python_picture(run) == (1024, 1024)
 
 
@@ -150,21 +150,21 @@ def python_picture(run: Run) -> tuple[int, int]:
     return pixels(requests.get(done.stdout.strip(), timeout=10).content)
 
 
-def test_without_a_key_the_sandbox_draws_and_this_is_said(run: Run) -> None:
+def test_without_a_key_the_sandbox_is_used_and_announced(run: Run) -> None:
     assert f"The gateway is ready at {run.url}; images come from the built-in sandbox" in run.printed
     assert "sandbox started" in run.printed
 
 
-def test_nobody_without_the_printed_key_draws(run: Run) -> None:
+def test_calls_without_the_printed_key_are_rejected(run: Run) -> None:
     assert ask(run.url, head("GET", "/v1/models", key=run.key), "GET").status == 200
     assert ask(run.url, head("GET", "/v1/models", key=run.key[:-1]), "GET").status == 401
 
 
-def test_generated_keys_are_of_one_run_only_and_ctrl_c_ends_it_all(run: Run, tmp_path: Path) -> None:
+def test_generated_keys_are_new_each_run_and_ctrl_c_stops_everything(run: Run, tmp_path: Path) -> None:
     with running(tmp_path, AMUX_API_KEYS="", MINIMAX_API_KEY="") as other:
         assert other.key != run.key
         assert min(len(other.key), len(run.key)) > 40
-        assert len(marked_processes(other.mark)) > 4  # the runner, and both gunicorns with their workers
+        assert len(marked_processes(other.mark)) > 4  # the runner and two gunicorns with their workers
         other.process.send_signal(signal.SIGINT)
         assert other.process.wait(PATIENCE) == 0
         wait_until(lambda: marked_processes(other.mark) == [], "no process left")
@@ -173,8 +173,8 @@ def test_generated_keys_are_of_one_run_only_and_ctrl_c_ends_it_all(run: Run, tmp
 
 
 @NEEDS_CURL
-def test_chosen_keys_are_used_and_printed_so_that_a_shell_takes_them(tmp_path: Path) -> None:
-    """A key may be of any printable ASCII but the comma."""
+def test_chosen_keys_are_printed_quoted_for_a_shell(tmp_path: Path) -> None:
+    """A key may hold any printable ASCII except the comma."""
     key = """k-$HOME'"`\\!*;&|<>"""
     with running(tmp_path, AMUX_API_KEYS=f"{key},second-key") as run:
         assert ask(run.url, head("GET", "/v1/models", key="second-key"), "GET").status == 200
@@ -183,7 +183,7 @@ def test_chosen_keys_are_used_and_printed_so_that_a_shell_takes_them(tmp_path: P
         assert python_picture(run) == (1024, 1024)
 
 
-def test_with_a_key_minimax_draws_and_no_sandbox_is_started(tmp_path: Path) -> None:
+def test_with_a_minimax_key_no_sandbox_is_started(tmp_path: Path) -> None:
     with (
         scripted_server() as upstream,
         running(tmp_path, MINIMAX_API_KEY=UPSTREAM_KEY, MINIMAX_BASE_URL=upstream.url) as run,
@@ -197,7 +197,7 @@ def test_with_a_key_minimax_draws_and_no_sandbox_is_started(tmp_path: Path) -> N
     assert received.headers["authorization"] == f"Bearer {UPSTREAM_KEY}"
 
 
-def test_a_proxy_of_the_environment_is_not_asked_for_loopback(tmp_path: Path) -> None:
+def test_proxy_variables_are_ignored_for_loopback(tmp_path: Path) -> None:
     with scripted_server() as proxy:
         with running(tmp_path, http_proxy=proxy.url, HTTP_PROXY=proxy.url, no_proxy="", NO_PROXY="") as run:
             assert ask(run.url, generation("a").replace(b"caller-key-for-tests", run.key.encode())).status == 200
@@ -205,7 +205,7 @@ def test_a_proxy_of_the_environment_is_not_asked_for_loopback(tmp_path: Path) ->
 
 
 def refused(variables: dict[str, str], log: Path) -> str:
-    """What a run that cannot start prints."""
+    """The output of a run that cannot start."""
     mark = new_mark()
     process = start(variables | {MARK: mark}, log)
     assert process.wait(PATIENCE) == 1
@@ -222,12 +222,12 @@ def test_a_port_in_use_is_one_clear_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("port", ["", "0", "65536", "99999999999999999999", "-1", "http", " 8000", "８０００"])
-def test_what_is_no_port_is_one_clear_line(tmp_path: Path, port: str) -> None:
+def test_an_invalid_port_is_one_clear_line(tmp_path: Path, port: str) -> None:
     assert refused({"PORT": port}, tmp_path / "log") == "PORT must be a number from 1 to 65535.\n"
 
 
 @pytest.mark.parametrize("name", ["MINIMAX_TIMEOUT_SECONDS", "WEB_CONCURRENCY"])
-def test_a_wrong_variable_ends_everything_and_is_named(tmp_path: Path, name: str) -> None:
+def test_an_invalid_variable_is_named_and_stops_everything(tmp_path: Path, name: str) -> None:
     printed = refused({"PORT": str(free_port()), name: "soon"}, tmp_path / "log")
     assert name in printed
     assert "Traceback" not in printed
@@ -235,7 +235,7 @@ def test_a_wrong_variable_ends_everything_and_is_named(tmp_path: Path, name: str
 
 
 def test_too_old_a_python_is_one_clear_line(tmp_path: Path) -> None:
-    """And nothing is installed for its sake."""
+    """Nothing is installed."""
     done = subprocess.run(
         [ROOT / "scripts" / "create-venv", "/bin/false"], cwd=tmp_path, capture_output=True, timeout=PATIENCE, text=True
     )

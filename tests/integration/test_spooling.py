@@ -1,4 +1,4 @@
-"""Where big bodies lie meanwhile: in a folder in which nothing is ever seen, and which may be full."""
+"""Spool files of large bodies: exact content, no visible or leftover files, and full disks."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from tests.support.pictures import JPEG, data_url
 from tests.support.processes import Served, procfile_command, serve
 
 IMAGE = JPEG + os.urandom(6 * MB)
-PICTURES = [base64.b64encode(os.urandom(2 * MB)).decode() for _ in range(4)]
+PICTURES = [base64.b64encode(JPEG + os.urandom(2 * MB)).decode() for _ in range(4)]
 LARGE = success_of(image_base64=PICTURES)
 
 
@@ -59,11 +59,11 @@ def uploading(prompt: str, *lines: str) -> bytes:
     return edit(prompt, *lines, image=IMAGE)
 
 
-# Nothing is lost on the way
+# Content
 
 
 @pytest.mark.parametrize("make", [uploading, referring])
-def test_minimax_gets_the_exact_picture_with_a_length(
+def test_minimax_gets_the_exact_image_and_a_content_length(
     gateway: Served, upstream: ScriptedServer, make: Callable[[str], bytes]
 ) -> None:
     assert ask(gateway.url, make("an otter")).status == 200
@@ -79,7 +79,7 @@ def test_minimax_gets_the_exact_picture_with_a_length(
     assert "transfer-encoding" not in received.headers
 
 
-def test_a_picture_is_answered_byte_for_byte(gateway: Served, upstream: ScriptedServer) -> None:
+def test_images_are_returned_byte_for_byte(gateway: Served, upstream: ScriptedServer) -> None:
     upstream.script = answer(LARGE)
     reply = ask(gateway.url, drawing("an otter"))
     assert (reply.status, reply.headers["content-type"]) == (200, "application/json")
@@ -87,21 +87,23 @@ def test_a_picture_is_answered_byte_for_byte(gateway: Served, upstream: Scripted
     assert reply.headers["content-length"] == str(len(reply.body))
 
 
-def test_a_picture_that_is_cut_off_is_502_and_nothing_of_it_is_sent(gateway: Served, upstream: ScriptedServer) -> None:
+def test_a_truncated_response_is_502_without_any_of_its_images(gateway: Served, upstream: ScriptedServer) -> None:
     upstream.script = half(LARGE)
     reply = ask(gateway.url, drawing("an otter"))
     assert (reply.status, reply.error["code"]) == (502, "upstream_interrupted")
     assert len(reply.body) < 1000
 
 
-def test_a_picture_in_broken_json_is_502_and_nothing_of_it_is_sent(gateway: Served, upstream: ScriptedServer) -> None:
+def test_invalid_json_is_502_without_any_of_its_images(gateway: Served, upstream: ScriptedServer) -> None:
     upstream.script = answer(json.dumps(LARGE).encode()[:-1])
     reply = ask(gateway.url, drawing("an otter"))
     assert (reply.status, reply.error["code"]) == (502, "upstream_invalid_answer")
     assert len(reply.body) < 1000
 
 
-def test_a_large_text_in_any_other_field_is_told_as_if_it_were_small(gateway: Served, upstream: ScriptedServer) -> None:
+def test_a_spooled_text_in_any_other_field_is_validated_like_a_short_one(
+    gateway: Served, upstream: ScriptedServer
+) -> None:
     for name in ("model", "prompt", "size", "aspect_ratio", "response_format", "style_type", "n", "stream"):
         messages = []
         for size in (2000, 1_000_000):
@@ -114,7 +116,7 @@ def test_a_large_text_in_any_other_field_is_told_as_if_it_were_small(gateway: Se
     assert upstream.received[0].json == {"model": "image-01", "prompt": "p", "n": 1, "response_format": "url"}
 
 
-# Nothing is left behind
+# Cleanup
 
 
 @pytest.fixture
@@ -135,7 +137,7 @@ def spooling(tmp_path: Path, folder: Path) -> Iterator[tuple[HoldingUpstream, Se
         yield upstream, gateway
 
 
-def test_bodies_lie_in_the_folder_without_a_name_and_no_longer_than_their_call(tmp_path: Path, folder: Path) -> None:
+def test_spool_files_are_unlinked_and_closed_with_their_call(tmp_path: Path, folder: Path) -> None:
     with spooling(tmp_path, folder) as (upstream, gateway), ExitStack() as stack:
         callers = [stack.enter_context(Caller(gateway.url)) for _ in range(3)]
         for caller, request in zip(callers, (uploading("a"), referring("b"), drawing("large")), strict=True):
@@ -159,7 +161,9 @@ def test_bodies_lie_in_the_folder_without_a_name_and_no_longer_than_their_call(t
 
 @pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
 @pytest.mark.parametrize("when", ["in the upload", "in the call", "in the answer"])
-def test_a_caller_that_leaves_leaves_nothing(tmp_path: Path, folder: Path, when: str, reset: bool) -> None:
+def test_no_spool_file_stays_open_when_a_caller_disconnects(
+    tmp_path: Path, folder: Path, when: str, reset: bool
+) -> None:
     with spooling(tmp_path, folder) as (upstream, gateway):
         pids = processes_of(gateway)
         with Caller(gateway.url) as caller:
@@ -182,7 +186,7 @@ def test_a_caller_that_leaves_leaves_nothing(tmp_path: Path, folder: Path, when:
         assert "Traceback" not in gateway.log.read_text()
 
 
-def test_a_worker_that_is_killed_leaves_nothing(tmp_path: Path, folder: Path) -> None:
+def test_no_spool_file_remains_when_a_worker_is_killed(tmp_path: Path, folder: Path) -> None:
     with spooling(tmp_path, folder) as (upstream, gateway), ExitStack() as stack:
         callers = [stack.enter_context(Caller(gateway.url)) for _ in range(4)]
         for caller in callers:
@@ -198,12 +202,12 @@ def test_a_worker_that_is_killed_leaves_nothing(tmp_path: Path, folder: Path) ->
         assert open_in(folder, processes_of(gateway)) == []
 
 
-# A disk without room
+# Full disks
 
 
 @contextmanager
 def small_disk(tmp_path: Path, folder: Path, kind: str) -> Iterator[str]:
-    """What stands before the command of a process for which `folder` has too little room."""
+    """A command prefix that leaves a process with too little room in `folder`."""
     if kind == "file size":
         if shutil.which("prlimit") is None:
             pytest.skip("prlimit is missing: it is part of util-linux")
@@ -219,7 +223,7 @@ def small_disk(tmp_path: Path, folder: Path, kind: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("kind", ["tmpfs", "file size"])
-def test_a_full_disk_is_told_as_such_and_not_as_a_bug(tmp_path: Path, folder: Path, kind: str) -> None:
+def test_a_full_disk_is_503_and_not_an_internal_error(tmp_path: Path, folder: Path, kind: str) -> None:
     port = processes.free_port()
     with (
         holding_upstream(lambda prompt: json.dumps(LARGE).encode() if "large" in prompt else b"{}") as upstream,

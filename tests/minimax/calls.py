@@ -1,4 +1,4 @@
-"""One call of a caller to either endpoint, and what every refusal must look like."""
+"""One request to either endpoint, and the check that every error response must pass."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ MODEL = "MiniMax-Image-01"
 PROMPT = "An otter that reads the harbour's newspaper"
 
 
-def draw(client: FlaskClient, endpoint: str = "generations", **fields: Any) -> TestResponse:
-    """JSON to generations, a form with one picture to edits."""
+def generate(client: FlaskClient, endpoint: str = "generations", **fields: Any) -> TestResponse:
+    """Post JSON to generations, or a form with one image to edits."""
     document = {"model": MODEL, "prompt": PROMPT} | fields
     if endpoint == "edits":
         return client.post("/v1/images/edits", data=document | {"image": (BytesIO(JPEG), "face.jpg")})
@@ -32,8 +32,8 @@ def retry_headers(response: TestResponse) -> tuple[str | None, str | None]:
     return response.headers.get("x-should-retry"), response.headers.get("Retry-After")
 
 
-def assert_refused(response: TestResponse, status: int, code: str, *, retry: bool = False) -> str:
-    """The envelope with all four keys, and the headers that go with it. The message, for a closer look."""
+def assert_error(response: TestResponse, status: int, code: str, *, retry: bool = False) -> str:
+    """Check the whole envelope and the headers of an error; return its message."""
     message: str = response.json["error"]["message"] if response.json else ""
     assert message
     assert (response.status_code, response.json) == (status, envelope(message, code))

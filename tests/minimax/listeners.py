@@ -1,4 +1,4 @@
-"""Servers that fail below HTTP: they act as soon as somebody connects, with or without TLS."""
+"""Servers that fail below HTTP: they act once a connection is accepted, with or without TLS."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Connection:
         return data
 
     def read_request(self) -> None:
-        """Up to the end of a request with a small body."""
+        """Read to the end of a request with a small body."""
         start = len(self._received)
         while b"\r\n\r\n{" not in self._received[start:] or not self._received.endswith(b"}"):
             if not self.read():
@@ -32,7 +32,7 @@ class Connection:
 
 
 class Listener:
-    """`received` is all that came, decrypted where TLS is spoken; a failed handshake leaves nothing in it."""
+    """`received` holds all bytes, decrypted if TLS is used; a failed handshake leaves it empty."""
 
     def __init__(self, act: Act, tls: ssl.SSLContext | None = None, receive_buffer: int | None = None) -> None:
         self.received = bytearray()
@@ -95,8 +95,8 @@ def listening(act: Act, *, tls: ssl.SSLContext | None = None, receive_buffer: in
 
 
 @contextmanager
-def refusing() -> Iterator[str]:
-    """The URL of a port that is taken but refuses every connection."""
+def refusing_port() -> Iterator[str]:
+    """The URL of a port that is bound but refuses every connection."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{bound.getsockname()[1]}"

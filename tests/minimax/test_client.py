@@ -1,4 +1,4 @@
-"""The client alone, where a socket says it worse: the exact call, and the failures of requests that no socket makes."""
+"""Unit tests of the client: the exact call, and errors of requests that a real socket cannot provoke."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def new_client() -> MinimaxClient:
 
 
 def sends(document: Any) -> Callable[[requests.PreparedRequest], tuple[bool, str]]:
-    """The body is this document, and as long as it says."""
+    """Match a body that is `document` and as long as its Content-Length."""
 
     def match(request: requests.PreparedRequest) -> tuple[bool, str]:
         body = b"".join(request.body or ())  # type: ignore[arg-type]
@@ -49,7 +49,7 @@ def sends(document: Any) -> Callable[[requests.PreparedRequest], tuple[bool, str
 
 
 @responses.activate(assert_all_requests_are_fired=True)
-def test_one_post_with_the_payload_as_json_and_the_key_as_bearer() -> None:
+def test_client_sends_one_post_with_json_payload_and_bearer_key() -> None:
     document = success(9, response_format="base64")
     responses.post(
         URL,
@@ -61,19 +61,19 @@ def test_one_post_with_the_payload_as_json_and_the_key_as_bearer() -> None:
             matchers.request_kwargs_matcher({"stream": True}),
         ],
     )
-    answer = new_client().generate_images(PAYLOAD)
-    assert answer == ImageResult(
+    result = new_client().generate_images(PAYLOAD)
+    assert result == ImageResult(
         images=tuple(document["data"]["image_base64"]),
         metadata={"failed_count": "0", "success_count": "9"},
         trace_id="t-9",
-        upstream_ms=answer.upstream_ms,
-        close=answer.close,
+        upstream_ms=result.upstream_ms,
+        close=result.close,
     )
     assert len(responses.calls) == 1
 
 
 @responses.activate
-def test_a_refusal_is_a_minimax_error_with_its_trace() -> None:
+def test_an_error_code_raises_minimax_error_with_its_trace_id() -> None:
     responses.post(URL, json=refusal(1026, "no"), headers={"X-Mm-Request-Id": "t-10"})
     with pytest.raises(MinimaxError) as caught:
         new_client().generate_images(PAYLOAD)
@@ -97,7 +97,7 @@ def test_a_refusal_is_a_minimax_error_with_its_trace() -> None:
     ],
     ids=lambda failure: type(failure).__name__,
 )
-def test_each_failure_before_the_first_byte_is_unreachable(failure: Exception) -> None:
+def test_any_failure_before_the_first_byte_is_upstream_unreachable(failure: Exception) -> None:
     responses.post(URL, body=failure)
     with pytest.raises(MinimaxError) as caught:
         new_client().generate_images(PAYLOAD)

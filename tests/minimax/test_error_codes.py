@@ -1,4 +1,4 @@
-"""The contract's table 4.1, typed out here once more: MiniMax says the code, we answer the row."""
+"""The contract's table 4.1: the caller's response to each of MiniMax's error codes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from app.minimax.error_codes import STATUS_CODES, WITHOUT_CODE
 from app.minimax.errors import MinimaxError
 from tests.conftest import MakeClient
-from tests.minimax.calls import ENDPOINTS, assert_refused, draw, envelope, retry_headers
+from tests.minimax.calls import ENDPOINTS, assert_error, envelope, generate, retry_headers
 from tests.support.fake_minimax import ScriptedServer, answer, refusal
 
 
@@ -36,7 +36,7 @@ TABLE = (
 )
 ROWS = [(code, row.status, row.retry) for row in TABLE for code in row.codes]
 UNKNOWN = (1, -1, 999, 1003, 4242, 999_999_999)
-OPERATORS = (1004, 2049)
+OPERATOR_CODES = (1004, 2049)
 
 WORDS = {
     "upstream_unreachable": (503, True),
@@ -44,37 +44,44 @@ WORDS = {
     "upstream_deadline": (502, False),
     "upstream_invalid_answer": (502, False),
     "upstream_rate_limited": (429, False),
+    "upstream_rejected_request": (400, False),
+    "upstream_unauthorized": (502, False),
+    "upstream_payment_required": (429, False),
+    "upstream_forbidden": (403, False),
+    "upstream_not_found": (502, False),
+    "upstream_too_many_requests": (429, True),
+    "upstream_server_error": (502, False),
     "content_withheld": (403, False),
     "answer_not_stored": (503, False),
     "nothing_delivered": (502, False),
 }
 
 
-def test_the_table_is_the_contract_s() -> None:
-    ours = {code: (verdict.http_status, verdict.should_retry) for code, verdict in STATUS_CODES.items()}
+def test_error_codes_match_contract() -> None:
+    ours = {code: (mapping.http_status, mapping.should_retry) for code, mapping in STATUS_CODES.items()}
     assert ours == {code: (status, retry) for code, status, retry in ROWS}
 
 
-def test_what_has_no_code_is_the_contract_s() -> None:
-    assert {word: (verdict.http_status, verdict.should_retry) for word, verdict in WITHOUT_CODE.items()} == WORDS
+def test_errors_without_code_match_contract() -> None:
+    assert {word: (mapping.http_status, mapping.should_retry) for word, mapping in WITHOUT_CODE.items()} == WORDS
 
 
-def test_a_wait_is_named_exactly_where_a_retry_is_free() -> None:
-    for verdict in (*STATUS_CODES.values(), *WITHOUT_CODE.values()):
-        assert (verdict.retry_after is not None) == verdict.should_retry
-        assert verdict.retry_after is None or 1 <= verdict.retry_after <= 60
+def test_retry_after_is_set_exactly_where_a_retry_is_allowed() -> None:
+    for mapping in (*STATUS_CODES.values(), *WITHOUT_CODE.values()):
+        assert (mapping.retry_after is not None) == mapping.should_retry
+        assert mapping.retry_after is None or 1 <= mapping.retry_after <= 60
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 @pytest.mark.parametrize(("code", "status", "retry"), ROWS)
-def test_minimax_says_the_code_and_we_answer_the_row(
+def test_a_code_is_mapped_to_status_message_and_retry_headers(
     make_client: MakeClient, upstream: ScriptedServer, endpoint: str, code: int, status: int, retry: bool
 ) -> None:
     upstream.script = answer(refusal(code, "a reason"), headers={"Trace-Id": "trace-1", "Retry-After": "17"})
-    response = draw(make_client(), endpoint)
+    response = generate(make_client(), endpoint)
 
-    reason = "" if code in OPERATORS else " (a reason)"
-    message = f"MiniMax refused with code {code}: {STATUS_CODES[code].meaning}{reason}."
+    reason = "" if code in OPERATOR_CODES else " (a reason)"
+    message = f"MiniMax rejected the request with code {code}: {STATUS_CODES[code].meaning}{reason}."
     assert (response.status_code, response.json) == (status, envelope(message, str(code)))
     assert retry_headers(response) == (("true", "17") if retry else ("false", None))
     assert response.headers["x-minimax-trace-id"] == "trace-1"
@@ -82,13 +89,13 @@ def test_minimax_says_the_code_and_we_answer_the_row(
 
 
 @pytest.mark.parametrize("http_status", [400, 401, 403, 404, 422, 429, 500, 502, 503, 507])
-def test_a_code_beats_the_http_status_beside_it(
+def test_a_code_takes_precedence_over_the_http_status(
     make_client: MakeClient, upstream: ScriptedServer, http_status: int
 ) -> None:
     client = make_client()
     for code, status, retry in ((1002, 429, True), (1008, 429, False), (1004, 502, False), (1026, 403, False)):
         upstream.script = answer(refusal(code), status=http_status)
-        assert_refused(draw(client), status, str(code), retry=retry)
+        assert_error(generate(client), status, str(code), retry=retry)
 
 
 @pytest.mark.parametrize(("code", "status", "retry"), ROWS)
@@ -96,41 +103,41 @@ def test_a_code_may_be_a_string(
     make_client: MakeClient, upstream: ScriptedServer, code: int, status: int, retry: bool
 ) -> None:
     upstream.script = answer(refusal(str(code)))
-    assert_refused(draw(make_client()), status, str(code), retry=retry)
+    assert_error(generate(make_client()), status, str(code), retry=retry)
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 @pytest.mark.parametrize("code", UNKNOWN)
 def test_an_unknown_code_is_502(make_client: MakeClient, upstream: ScriptedServer, endpoint: str, code: int) -> None:
     upstream.script = answer(refusal(code, "new words"), headers={"Retry-After": "1"})
-    message = assert_refused(draw(make_client(), endpoint), 502, str(code))
-    assert message == f"MiniMax refused with code {code}: unknown refusal (new words)."
+    message = assert_error(generate(make_client(), endpoint), 502, str(code))
+    assert message == f"MiniMax rejected the request with code {code}: unknown error code (new words)."
     assert len(upstream.received) == 1
 
 
-@pytest.mark.parametrize("code", OPERATORS)
-def test_a_refused_operators_key_is_logged_loudly_and_its_words_stay_here(
+@pytest.mark.parametrize("code", OPERATOR_CODES)
+def test_a_rejected_operator_key_is_logged_as_critical_and_not_quoted(
     make_client: MakeClient, upstream: ScriptedServer, caplog: pytest.LogCaptureFixture, code: int
 ) -> None:
     upstream.script = answer(refusal(code, "key upst****ests is not valid"), headers={"Trace-Id": "trace-2"})
-    response = draw(make_client())
-    assert "****" not in assert_refused(response, 502, str(code))
+    response = generate(make_client())
+    assert "****" not in assert_error(response, 502, str(code))
     (record,) = [record for record in caplog.records if record.levelno == logging.CRITICAL]
     assert (record.__dict__["code"], record.__dict__["trace_id"]) == (str(code), "trace-2")
 
 
-def test_nothing_else_is_critical(
+def test_no_other_code_is_logged_as_an_error(
     make_client: MakeClient, upstream: ScriptedServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = make_client()
-    for code in set(STATUS_CODES) - set(OPERATORS) | set(UNKNOWN):
+    for code in set(STATUS_CODES) - set(OPERATOR_CODES) | set(UNKNOWN):
         upstream.script = answer(refusal(code))
-        draw(client)
+        generate(client)
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
-# What MiniMax sends as Retry-After, and what callers are told: always 1 to 60 seconds.
-WAITS: tuple[tuple[str | None, int], ...] = (
+# The Retry-After that MiniMax sends, and the one that callers get: always 1 to 60 seconds.
+RETRY_AFTER: tuple[tuple[str | None, int], ...] = (
     ("1", 1),
     ("60", 60),
     (" 30 ", 30),
@@ -150,19 +157,19 @@ WAITS: tuple[tuple[str | None, int], ...] = (
 )
 
 
-@pytest.mark.parametrize(("sent", "told"), WAITS, ids=[repr(sent)[:20] for sent, _ in WAITS])
-def test_minimax_s_own_wait_is_honoured_within_a_minute(
-    make_client: MakeClient, upstream: ScriptedServer, sent: str | None, told: int
+@pytest.mark.parametrize(("sent", "returned"), RETRY_AFTER, ids=[repr(sent)[:20] for sent, _ in RETRY_AFTER])
+def test_minimax_retry_after_is_passed_on_up_to_a_minute(
+    make_client: MakeClient, upstream: ScriptedServer, sent: str | None, returned: int
 ) -> None:
     headers: dict[str, str] = {} if sent is None else {"Retry-After": sent}
     upstream.script = answer(refusal(1002), headers=headers)
-    response = draw(make_client())
-    assert_refused(response, 429, "1002", retry=True)
-    assert response.headers["Retry-After"] == str(told)
+    response = generate(make_client())
+    assert_error(response, 429, "1002", retry=True)
+    assert response.headers["Retry-After"] == str(returned)
 
 
 @pytest.mark.parametrize("code", [*STATUS_CODES, *UNKNOWN, *WITHOUT_CODE])
-def test_no_refusal_is_a_success_or_the_callers_401(code: Any) -> None:
+def test_no_code_maps_to_success_or_401(code: Any) -> None:
     error = MinimaxError(code)
     assert 400 <= error.http_status < 600
     assert error.http_status != 401

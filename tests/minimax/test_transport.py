@@ -1,4 +1,4 @@
-"""The wire's failure alphabet on real sockets: whatever breaks, the paid POST went out at most once."""
+"""Transport failures on real sockets: whatever breaks, the paid POST is sent at most once."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from app.minimax import client as minimax_client
 from app.minimax.client import MinimaxClient
 from app.minimax.errors import MinimaxError
 from tests.conftest import MakeClient
-from tests.minimax.calls import ENDPOINTS, MODEL, PROMPT, assert_refused, draw
-from tests.minimax.listeners import Connection, listening, refusing
+from tests.minimax.calls import ENDPOINTS, MODEL, PROMPT, assert_error, generate
+from tests.minimax.listeners import Connection, listening, refusing_port
 from tests.support.fake_minimax import (
     Script,
     ScriptedServer,
@@ -39,15 +39,15 @@ from tests.support.pictures import JPEG, data_url
 from tests.support.processes import UPSTREAM_KEY
 
 GOOD = json.dumps(success(1)).encode()
-DEADLINE = 1.0  # seconds; what drips below would go on for many times as long
+DEADLINE_SECONDS = 1.0  # the dripping responses below would take many times as long
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
-def then_reset(data: bytes) -> Script:
+def send_then_reset(data: bytes) -> Script:
     def script(connection: socket.socket) -> None:
         connection.sendall(data)
-        # A reset overtakes what is still unread: let the reader have it first.
+        # A reset discards unread data, so the reader gets time to read it first.
         time.sleep(0.05)
         reset(connection)
 
@@ -55,12 +55,12 @@ def then_reset(data: bytes) -> Script:
 
 
 def silent(connection: socket.socket) -> None:
-    """Nothing, until the other side hangs up."""
+    """Send nothing until the client disconnects."""
     connection.recv(1)
 
 
 def endless(head: bytes, block: bytes, seconds_between: float = 0) -> Script:
-    """`block` over and over, while somebody reads; not quite for ever, so that a defect fails and does not hang."""
+    """Repeat `block` while the client reads, but for 20 seconds at most, so that a defect cannot hang the test."""
 
     def script(connection: socket.socket) -> None:
         connection.sendall(head)
@@ -72,20 +72,20 @@ def endless(head: bytes, block: bytes, seconds_between: float = 0) -> Script:
     return script
 
 
-# The request came whole, and then:
+# The whole request arrives, and then the connection fails.
 
 INTERRUPTED: dict[str, Script] = {
     "reset at once": reset,
-    "reset in the status line": then_reset(b"HTTP/1.1 2"),
-    "reset in the headers": then_reset(HEAD),
-    "reset after the headers": then_reset(HEAD + b"Content-Length: 100\r\n\r\n"),
-    "reset in the body": then_reset(http_bytes(GOOD[:-9], length=len(GOOD))),
-    "reset in a chunk": then_reset(CHUNKED + b"ff\r\n" + GOOD[:50]),
-    "closed without an answer": raw(b"", then_close=True),
+    "reset in the status line": send_then_reset(b"HTTP/1.1 2"),
+    "reset in the headers": send_then_reset(HEAD),
+    "reset after the headers": send_then_reset(HEAD + b"Content-Length: 100\r\n\r\n"),
+    "reset in the body": send_then_reset(http_bytes(GOOD[:-9], length=len(GOOD))),
+    "reset in a chunk": send_then_reset(CHUNKED + b"ff\r\n" + GOOD[:50]),
+    "closed without a response": raw(b"", then_close=True),
     "closed in the status line": raw(b"HTTP/1.1 2", then_close=True),
     "closed after the headers": raw(HEAD + b"Content-Length: 100\r\n\r\n", then_close=True),
-    "half an answer": half(success(1)),
-    "half a refusal": half(refusal(1002)),
+    "half a response": half(success(1)),
+    "half an error": half(refusal(1002)),
     "all but one byte": raw(http_bytes(GOOD[:-1], length=len(GOOD)), then_close=True),
     "half a chunk": raw(CHUNKED + b"ff\r\n" + GOOD[:50], then_close=True),
     "no last chunk": raw(CHUNKED + f"{len(GOOD):x}\r\n".encode() + GOOD + b"\r\n", then_close=True),
@@ -110,44 +110,44 @@ INTERRUPTED: dict[str, Script] = {
 
 
 @pytest.mark.parametrize("script", INTERRUPTED.values(), ids=INTERRUPTED)
-def test_a_broken_answer_is_502_and_never_asked_for_again(
+def test_a_broken_response_is_502_and_the_request_is_not_repeated(
     make_client: MakeClient, upstream: ScriptedServer, script: Script
 ) -> None:
     upstream.script = script
     for calls, endpoint in enumerate(ENDPOINTS, 1):
-        response = draw(make_client(), endpoint)
-        # Cut-off gzip and cut-off headers can also be read as an answer that is not JSON; the row is the same.
+        response = generate(make_client(), endpoint)
+        # Truncated gzip and truncated headers can also be read as a response that is not JSON, with the same status.
         code = response.json["error"]["code"] if response.json else None
         assert code in ("upstream_interrupted", "upstream_invalid_answer")
-        assert_refused(response, 502, code)
+        assert_error(response, 502, code)
         assert len(upstream.received) == calls
 
 
-def test_a_call_that_may_have_been_charged_says_so(client: FlaskClient, upstream: ScriptedServer) -> None:
+def test_an_interrupted_call_says_that_it_may_be_charged(client: FlaskClient, upstream: ScriptedServer) -> None:
     upstream.script = reset
-    assert "may have been drawn, and charged to the gateway" in assert_refused(
-        draw(client), 502, "upstream_interrupted"
+    assert "may have been generated, and charged to the gateway" in assert_error(
+        generate(client), 502, "upstream_interrupted"
     )
 
 
-def test_the_trace_id_of_half_an_answer_is_kept(client: FlaskClient, upstream: ScriptedServer) -> None:
+def test_the_trace_id_of_half_a_response_is_returned(client: FlaskClient, upstream: ScriptedServer) -> None:
     upstream.script = raw(http_bytes(GOOD[:9], length=len(GOOD), headers={"Trace-Id": "t-1"}), then_close=True)
-    response = draw(client)
-    assert_refused(response, 502, "upstream_interrupted")
+    response = generate(client)
+    assert_error(response, 502, "upstream_interrupted")
     assert response.headers["x-minimax-trace-id"] == "t-1"
 
 
-def test_the_call_after_a_broken_one_is_fine(client: FlaskClient, upstream: ScriptedServer) -> None:
+def test_the_call_after_a_broken_one_succeeds(client: FlaskClient, upstream: ScriptedServer) -> None:
     for script in (half(success(1)), reset, raw(b"hello?\r\n\r\n", then_close=True)):
         upstream.script = in_turn(script, answer(success(1)))
-        assert draw(client).status_code == 502
-        assert draw(client).status_code == 200
+        assert generate(client).status_code == 502
+        assert generate(client).status_code == 200
     assert len(upstream.received) == 6
 
 
 # The deadline.
 
-OUTLIVING: dict[str, Script] = {
+TOO_SLOW: dict[str, Script] = {
     "silent": silent,
     "silent after the headers": raw(HEAD + b"Content-Length: 9\r\n\r\n"),
     "silent in the body": raw(http_bytes(GOOD[:-1], length=len(GOOD))),
@@ -162,48 +162,48 @@ OUTLIVING: dict[str, Script] = {
 }
 
 
-@pytest.mark.parametrize("script", OUTLIVING.values(), ids=OUTLIVING)
-def test_no_answer_outlives_the_deadline(make_client: MakeClient, upstream: ScriptedServer, script: Script) -> None:
+@pytest.mark.parametrize("script", TOO_SLOW.values(), ids=TOO_SLOW)
+def test_no_response_outlives_the_deadline(make_client: MakeClient, upstream: ScriptedServer, script: Script) -> None:
     upstream.script = script
-    message = assert_refused(draw(make_client(minimax_timeout_seconds=DEADLINE)), 502, "upstream_deadline")
-    assert "may have been drawn, and charged to the gateway" in message
+    message = assert_error(generate(make_client(minimax_timeout_seconds=DEADLINE_SECONDS)), 502, "upstream_deadline")
+    assert "may have been generated, and charged to the gateway" in message
     assert len(upstream.received) == 1
 
 
-def test_an_answer_within_the_deadline_may_be_slow(make_client: MakeClient, upstream: ScriptedServer) -> None:
+def test_a_slow_response_within_the_deadline_is_read(make_client: MakeClient, upstream: ScriptedServer) -> None:
     upstream.script = drip(http_bytes(GOOD), seconds_between=0.001)
-    assert draw(make_client(minimax_timeout_seconds=60.0)).status_code == 200
+    assert generate(make_client(minimax_timeout_seconds=60.0)).status_code == 200
 
 
 def test_each_call_has_a_deadline_of_its_own(make_client: MakeClient, upstream: ScriptedServer) -> None:
     client = make_client(minimax_timeout_seconds=2.0)
     upstream.script = answer(success(1), after=0.6)
-    assert [draw(client).status_code for _ in range(4)] == [200] * 4
+    assert [generate(client).status_code for _ in range(4)] == [200] * 4
 
 
-def test_a_reader_that_is_too_slow_for_the_request(make_client: MakeClient) -> None:
+def test_a_slow_reader_ends_at_the_deadline(make_client: MakeClient) -> None:
     def read_slowly(connection: Connection) -> None:
         while connection.read(4096):
             time.sleep(0.02)
 
-    picture = data_url(JPEG.ljust(6 * 1024 * 1024, b"\0"))
-    reference = [{"type": "character", "image_file": picture}]
+    image = data_url(JPEG.ljust(6 * 1024 * 1024, b"\0"))
+    reference = [{"type": "character", "image_file": image}]
     with listening(read_slowly, receive_buffer=4096) as listener:
-        client = make_client(minimax_base_url=listener.url(), minimax_timeout_seconds=DEADLINE)
-        assert_refused(draw(client, subject_reference=reference), 502, "upstream_deadline")
-        assert (listener.connections, len(listener.received) < len(picture)) == (1, True)
+        client = make_client(minimax_base_url=listener.url(), minimax_timeout_seconds=DEADLINE_SECONDS)
+        assert_error(generate(client, subject_reference=reference), 502, "upstream_deadline")
+        assert (listener.connections, len(listener.received) < len(image)) == (1, True)
 
 
 # Too large.
 
 
-def test_the_bound_of_an_answer_is_128_mb() -> None:
-    assert minimax_client.MAX_ANSWER_BYTES == 128 * 1024 * 1024
+def test_a_response_may_have_128_mb() -> None:
+    assert minimax_client.MAX_RESPONSE_BYTES == 128 * 1024 * 1024
 
 
-BOUND = 100_000
+MAX_BYTES = 100_000
 TOO_LARGE: dict[str, Script] = {
-    "by its length": answer(GOOD.ljust(BOUND + 1)),
+    "by its length": answer(GOOD.ljust(MAX_BYTES + 1)),
     "without an end": endless(HEAD + b"\r\n", b" " * 65536),
     "chunks without an end": endless(CHUNKED, b"10000\r\n" + b" " * 65536 + b"\r\n"),
     "gzip that grows": answer(gzip.compress(b" " * 50_000_000), headers={"Content-Encoding": "gzip"}),
@@ -219,27 +219,27 @@ TOO_LARGE: dict[str, Script] = {
 
 
 @pytest.mark.parametrize("script", TOO_LARGE.values(), ids=TOO_LARGE)
-def test_what_is_too_large_is_not_read_to_its_end(
+def test_a_response_that_is_too_large_is_not_read_to_its_end(
     make_client: MakeClient, upstream: ScriptedServer, monkeypatch: pytest.MonkeyPatch, script: Script
 ) -> None:
-    monkeypatch.setattr(minimax_client, "MAX_ANSWER_BYTES", BOUND)
+    monkeypatch.setattr(minimax_client, "MAX_RESPONSE_BYTES", MAX_BYTES)
     upstream.script = in_turn(script, answer(success(1)))
     client = make_client(minimax_timeout_seconds=30.0)
-    message = assert_refused(draw(client), 502, "upstream_invalid_answer")
-    assert message == f"MiniMax's answer was not understood (longer than {BOUND} bytes)."
-    assert draw(client).status_code == 200
+    message = assert_error(generate(client), 502, "upstream_invalid_answer")
+    assert message == f"MiniMax's response was not understood (longer than {MAX_BYTES} bytes)."
+    assert generate(client).status_code == 200
     assert len(upstream.received) == 2
 
 
-def test_an_answer_of_just_the_bound_is_read(
+def test_a_response_of_the_maximum_size_is_read(
     client: FlaskClient, upstream: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(minimax_client, "MAX_ANSWER_BYTES", BOUND)
-    upstream.script = answer(GOOD.ljust(BOUND))
-    assert draw(client).status_code == 200
+    monkeypatch.setattr(minimax_client, "MAX_RESPONSE_BYTES", MAX_BYTES)
+    upstream.script = answer(GOOD.ljust(MAX_BYTES))
+    assert generate(client).status_code == 200
 
 
-# Unusual, and still an answer.
+# Unusual but valid responses.
 
 READABLE: dict[str, Script] = {
     "chunked": raw(CHUNKED + b"".join(b"1\r\n%c\r\n" % byte for byte in GOOD) + b"0\r\n\r\n"),
@@ -256,17 +256,17 @@ READABLE: dict[str, Script] = {
 
 
 @pytest.mark.parametrize("script", READABLE.values(), ids=READABLE)
-def test_an_unusual_answer_is_read(client: FlaskClient, upstream: ScriptedServer, script: Script) -> None:
+def test_an_unusual_response_is_read(client: FlaskClient, upstream: ScriptedServer, script: Script) -> None:
     upstream.script = script
-    assert draw(client).status_code == 200
+    assert generate(client).status_code == 200
     assert len(upstream.received) == 1
 
 
 @pytest.mark.parametrize("interim", [102, 103])
-def test_an_answer_after_hints_reaches_its_own_caller(
+def test_a_response_after_interim_responses_reaches_its_own_caller(
     client: FlaskClient, upstream: ScriptedServer, interim: int
 ) -> None:
-    """Else the next caller on the connection would be given these pictures."""
+    """Otherwise the next caller on the connection would get these images."""
     late = threading.Event()
 
     def hint_first(connection: socket.socket) -> None:
@@ -275,8 +275,8 @@ def test_an_answer_after_hints_reaches_its_own_caller(
         connection.sendall(http_bytes(GOOD))
 
     upstream.script = in_turn(hint_first, answer(refusal(1026)))
-    assert draw(client).status_code == 200
-    assert_refused(draw(client), 403, "1026")
+    assert generate(client).status_code == 200
+    assert_error(generate(client), 403, "1026")
 
 
 # Nothing was sent.
@@ -284,7 +284,7 @@ def test_an_answer_after_hints_reaches_its_own_caller(
 
 @pytest.fixture
 def connects(monkeypatch: pytest.MonkeyPatch) -> list[Exception]:
-    """Counts the connects that failed; put exceptions into it beforehand to make the first connects fail with them."""
+    """Exceptions that the first connection attempts raise; `attempts()` counts all attempts."""
     failing: list[Exception] = []
     connect = socket.socket.connect
 
@@ -305,23 +305,23 @@ def attempts() -> int:
 
 
 def assert_unreachable(client: FlaskClient, endpoint: str = "generations") -> None:
-    response = draw(client, endpoint)
-    message = assert_refused(response, 503, "upstream_unreachable", retry=True)
+    response = generate(client, endpoint)
+    message = assert_error(response, 503, "upstream_unreachable", retry=True)
     assert message == "MiniMax could not be reached; nothing was sent."
     assert response.headers["Retry-After"] == "5"
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
-def test_a_refused_connect_is_tried_three_times_and_free_to_retry(
+def test_a_refused_connection_is_tried_three_times_and_may_be_retried(
     make_client: MakeClient, connects: list[Exception], endpoint: str
 ) -> None:
-    with refusing() as url:
+    with refusing_port() as url:
         assert_unreachable(make_client(minimax_base_url=url), endpoint)
     assert attempts() == 3
 
 
 @pytest.mark.parametrize("failure", [TimeoutError(), OSError(101, "Network is unreachable"), ConnectionResetError()])
-def test_a_connect_that_fails_is_tried_three_times(
+def test_a_failed_connection_is_tried_three_times(
     make_client: MakeClient, upstream: ScriptedServer, connects: list[Exception], failure: Exception
 ) -> None:
     connects += [failure] * 3
@@ -329,11 +329,11 @@ def test_a_connect_that_fails_is_tried_three_times(
     assert (attempts(), upstream.received) == (3, [])
 
 
-def test_a_connect_that_fails_twice_sends_once(
+def test_a_connection_that_fails_twice_sends_one_request(
     make_client: MakeClient, upstream: ScriptedServer, connects: list[Exception]
 ) -> None:
     connects += [ConnectionRefusedError(), TimeoutError()]
-    assert draw(make_client()).status_code == 200
+    assert generate(make_client()).status_code == 200
     assert (attempts(), len(upstream.received)) == (3, 1)
 
 
@@ -345,8 +345,8 @@ def test_an_unknown_host(make_client: MakeClient, monkeypatch: pytest.MonkeyPatc
     assert_unreachable(make_client(minimax_base_url="http://minimax.invalid"))
 
 
-def test_connects_end_at_the_deadline(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A connect gets no more than what is left, and none begins when nothing is."""
+def test_connecting_ends_at_the_deadline(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An attempt gets no more than the time left, and none begins when no time is left."""
     granted = []
 
     def hang(self: socket.socket, address: Any) -> None:
@@ -354,16 +354,14 @@ def test_connects_end_at_the_deadline(make_client: MakeClient, monkeypatch: pyte
         time.sleep(min(granted[-1], 10))
         raise TimeoutError
 
-    client = make_client(minimax_timeout_seconds=DEADLINE)
+    client = make_client(minimax_timeout_seconds=DEADLINE_SECONDS)
     monkeypatch.setattr(socket.socket, "connect", hang)
     assert_unreachable(client)
     assert len(granted) == 1
-    assert granted[0] <= DEADLINE
+    assert granted[0] <= DEADLINE_SECONDS
 
 
-def test_a_connect_gets_five_seconds_of_a_long_deadline(
-    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_connection_attempt_gets_five_seconds(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
     granted = []
 
     def give_up(self: socket.socket, address: Any) -> None:
@@ -377,73 +375,71 @@ def test_a_connect_gets_five_seconds_of_a_long_deadline(
 
 
 @pytest.mark.parametrize("hang_up", [socket.socket.close, reset], ids=["closed", "reset"])
-def test_hanging_up_on_an_unread_request_counts_as_sent(
+def test_a_connection_closed_before_the_request_was_read_counts_as_sent(
     make_client: MakeClient, hang_up: Callable[[socket.socket], None]
 ) -> None:
-    """The kernel took the request: nobody can say any more that MiniMax has not seen it."""
+    """The kernel has accepted the request, so MiniMax may have seen it."""
 
     def wait_and_hang_up(connection: Connection) -> None:
         connection.socket.recv(1, socket.MSG_PEEK)
         hang_up(connection.socket)
 
     with listening(wait_and_hang_up) as listener:
-        assert_refused(draw(make_client(minimax_base_url=listener.url())), 502, "upstream_interrupted")
+        assert_error(generate(make_client(minimax_base_url=listener.url())), 502, "upstream_interrupted")
         assert listener.connections == 1
 
 
-# One connection after another.
+# Kept connections.
 
 
 def test_connections_are_kept_alive(client: FlaskClient, upstream: ScriptedServer) -> None:
     upstream.script = in_turn(answer(success(1)), answer(refusal(1002)), answer(b"", status=500), answer(success(1)))
-    assert [draw(client).status_code for _ in range(4)] == [200, 429, 502, 200]
+    assert [generate(client).status_code for _ in range(4)] == [200, 429, 502, 200]
     assert (upstream.connections, len(upstream.received)) == (1, 4)
 
 
-def test_a_connection_that_upstream_closed_in_between_is_replaced(
-    client: FlaskClient, upstream: ScriptedServer
-) -> None:
+def test_an_idle_connection_that_upstream_closed_is_replaced(client: FlaskClient, upstream: ScriptedServer) -> None:
     closed = threading.Event()
 
-    def answer_and_close(connection: socket.socket) -> None:
+    def respond_and_close(connection: socket.socket) -> None:
         connection.sendall(http_bytes(GOOD))
         connection.shutdown(socket.SHUT_RDWR)
         closed.set()
 
-    upstream.script = in_turn(answer_and_close, answer(success(1)))
-    assert draw(client).status_code == 200
+    upstream.script = in_turn(respond_and_close, answer(success(1)))
+    assert generate(client).status_code == 200
     assert closed.wait(10)
-    assert draw(client).status_code == 200
+    assert generate(client).status_code == 200
     assert (upstream.connections, len(upstream.received)) == (2, 2)
 
 
-def test_a_connection_announced_as_closing_is_not_used_again(client: FlaskClient, upstream: ScriptedServer) -> None:
+def test_a_connection_with_connection_close_is_not_reused(client: FlaskClient, upstream: ScriptedServer) -> None:
     upstream.script = answer(success(1), headers={"Connection": "close"})
-    assert [draw(client).status_code for _ in range(3)] == [200, 200, 200]
+    assert [generate(client).status_code for _ in range(3)] == [200, 200, 200]
     assert (upstream.connections, len(upstream.received)) == (3, 3)
 
 
-def test_a_kept_connection_that_dies_under_a_request_is_not_tried_again(
+def test_a_request_on_a_kept_connection_that_is_reset_is_not_repeated(
     client: FlaskClient, upstream: ScriptedServer
 ) -> None:
-    """Upstream closes just when the second request arrives: it may have read it, so it is not sent again."""
+    """Upstream closes as the second request arrives. It may have read it, so the request is not repeated."""
     upstream.script = in_turn(answer(success(1)), reset)
-    assert draw(client).status_code == 200
-    assert_refused(draw(client), 502, "upstream_interrupted")
+    assert generate(client).status_code == 200
+    assert_error(generate(client), 502, "upstream_interrupted")
     assert (upstream.connections, len(upstream.received)) == (1, 2)
 
 
-def test_a_kept_connection_that_dies_unread_is_not_tried_again(make_client: MakeClient) -> None:
-    def one_answer(connection: Connection) -> None:
+def test_a_request_that_is_reset_unread_is_not_repeated(make_client: MakeClient) -> None:
+    def one_response(connection: Connection) -> None:
         connection.read_request()
         connection.socket.sendall(http_bytes(GOOD))
         connection.socket.recv(1, socket.MSG_PEEK)
         reset(connection.socket)
 
-    with listening(one_answer) as listener:
+    with listening(one_response) as listener:
         client = make_client(minimax_base_url=listener.url())
-        assert draw(client).status_code == 200
-        assert_refused(draw(client), 502, "upstream_interrupted")
+        assert generate(client).status_code == 200
+        assert_error(generate(client), 502, "upstream_interrupted")
         assert (listener.connections, listener.received.count(b"POST /v1/image_generation")) == (1, 1)
 
 
@@ -459,11 +455,11 @@ def test_each_thread_has_its_own_connection(upstream: ScriptedServer) -> None:
     assert (upstream.connections, len(upstream.received)) == (8, 8)
 
 
-# What must not be sent, followed or believed.
+# What is sent, and what is ignored.
 
 
-def test_a_request_is_exactly_this(make_client: MakeClient, upstream: ScriptedServer) -> None:
-    assert draw(make_client(minimax_base_url=f"{upstream.url}/behind/a/proxy")).status_code == 200
+def test_the_exact_request_line_headers_and_body(make_client: MakeClient, upstream: ScriptedServer) -> None:
+    assert generate(make_client(minimax_base_url=f"{upstream.url}/behind/a/proxy")).status_code == 200
     (received,) = upstream.received
     assert received.line == "POST /behind/a/proxy/v1/image_generation HTTP/1.1"
     assert received.headers["authorization"] == f"Bearer {UPSTREAM_KEY}"
@@ -476,7 +472,7 @@ def test_a_request_is_exactly_this(make_client: MakeClient, upstream: ScriptedSe
     }
 
 
-def test_nothing_of_the_callers_headers_goes_upstream(client: FlaskClient, upstream: ScriptedServer) -> None:
+def test_no_header_of_the_caller_is_sent_upstream(client: FlaskClient, upstream: ScriptedServer) -> None:
     headers = {"Cookie": "a=b", "x-request-id": "mine-1", "OpenAI-Organization": "org", "X-Forwarded-For": "192.0.2.1"}
     document = {"model": MODEL, "prompt": PROMPT}
     assert client.post("/v1/images/generations", json=document, headers=headers).status_code == 200
@@ -486,7 +482,7 @@ def test_nothing_of_the_callers_headers_goes_upstream(client: FlaskClient, upstr
 
 def test_cookies_are_not_sent_back(client: FlaskClient, upstream: ScriptedServer) -> None:
     upstream.script = answer(success(1), headers={"Set-Cookie": "acw_tc=0a1b; path=/; HttpOnly; Max-Age=1800"})
-    assert [draw(client).status_code for _ in range(2)] == [200, 200]
+    assert [generate(client).status_code for _ in range(2)] == [200, 200]
     assert ["cookie" in received.headers for received in upstream.received] == [False, False]
 
 
@@ -495,34 +491,36 @@ def test_redirects_are_not_followed(client: FlaskClient, upstream: ScriptedServe
     upstream.script = in_turn(
         answer(b"", status=status, headers={"Location": f"{upstream.url}/v1/image_generation"}), answer(success(1))
     )
-    assert_refused(draw(client), 502, "upstream_invalid_answer")
+    assert_error(generate(client), 502, "upstream_invalid_answer")
     assert len(upstream.received) == 1
 
 
 @pytest.mark.parametrize("status", [408, 413, 429, 500, 502, 503, 504])
-def test_no_status_makes_the_gateway_try_again(client: FlaskClient, upstream: ScriptedServer, status: int) -> None:
+def test_no_status_makes_the_gateway_repeat_the_request(
+    client: FlaskClient, upstream: ScriptedServer, status: int
+) -> None:
     upstream.script = answer(b"", status=status, headers={"Retry-After": "1"})
-    assert_refused(
-        draw(client),
+    assert_error(
+        generate(client),
         429 if status == 429 else 502,
         "upstream_rate_limited" if status == 429 else "upstream_invalid_answer",
     )
     assert len(upstream.received) == 1
 
 
-def test_the_environment_neither_redirects_nor_signs_the_call(
+def test_proxy_variables_and_netrc_are_ignored(
     make_client: MakeClient, upstream: ScriptedServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login someone password elses\ndefault login someone password elses\n")
     netrc.chmod(0o600)
-    with refusing() as nowhere:
+    with refusing_port() as nowhere:
         for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
             monkeypatch.setenv(name, nowhere)
         for name in ("NO_PROXY", "no_proxy"):
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setenv("NETRC", os.fspath(netrc))
-        assert draw(make_client()).status_code == 200
+        assert generate(make_client()).status_code == 200
     assert upstream.received[0].headers["authorization"] == f"Bearer {UPSTREAM_KEY}"
 
 
@@ -533,13 +531,13 @@ def test_no_log_line_of_the_http_library_holds_a_secret(
     connects.append(ConnectionRefusedError())
     for script in (answer(success(1)), half(success(1)), reset, answer(b"", status=302, headers={"Location": "/x"})):
         upstream.script = script
-        draw(make_client(), "edits")
+        generate(make_client(), "edits")
     assert "image_generation" in caplog.text
     for secret in (UPSTREAM_KEY, PROMPT, "base64,", "pictures.example"):
         assert secret not in caplog.text
 
 
-def test_a_failure_keeps_its_cause_and_its_time(upstream: ScriptedServer) -> None:
+def test_a_failure_has_its_cause_and_duration(upstream: ScriptedServer) -> None:
     upstream.script = half(success(1))
     with pytest.raises(MinimaxError) as caught:
         MinimaxClient(upstream.url, UPSTREAM_KEY, 30).generate_images({"prompt": PROMPT, "response_format": "url"})

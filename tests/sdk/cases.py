@@ -1,4 +1,4 @@
-"""What both SDKs have to see: the tables that the Python and the Node tests walk, and a few eyes for the answers."""
+"""Tables of cases for the Python and Node SDK tests, and helpers that inspect images and logs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PROMPT = "A harbour at dusk, 海港, 🦦"
 ERROR_TYPE = "minimax_image_error"
 MB = 1024 * 1024
 
-# What MiniMax is sent when a caller says nothing but model and prompt.
+# What MiniMax is sent for a request of model and prompt only.
 PLAIN = {"model": "image-01", "prompt": PROMPT, "n": 1, "response_format": "url"}
 
 
@@ -29,12 +29,12 @@ def as_reference(image_file: str) -> list[dict[str, str]]:
 
 
 FACE_URL = "https://example.com/face.jpg?a=1&b=%2B"
-REFERENCE = as_reference(data_url(JPEG))
+FACE_REFERENCE = as_reference(data_url(JPEG))
 
 
 @dataclass(frozen=True)
 class Payload:
-    """A request beside model and prompt, and what MiniMax is sent beside `PLAIN`.
+    """Fields of a request in addition to model and prompt, and what MiniMax is sent in addition to `PLAIN`.
 
     `fields` are those that the SDKs know. `extra` are the others: Python's `extra_body`, and in Node more
     members of the first argument.
@@ -69,11 +69,15 @@ GENERATIONS = (
         {"subject_reference": as_reference(FACE_URL)},
         {"aspect_ratio": "1:1", "subject_reference": as_reference(FACE_URL)},
     ),
-    Payload("reference as data", extra={"subject_reference": REFERENCE}, sent={"subject_reference": REFERENCE}),
+    Payload(
+        "reference as data",
+        extra={"subject_reference": FACE_REFERENCE},
+        sent={"subject_reference": FACE_REFERENCE},
+    ),
     Payload(
         "image_file as an array",
         extra={"subject_reference": [{"type": "character", "image_file": ["", data_url(JPEG)]}]},
-        sent={"subject_reference": REFERENCE},
+        sent={"subject_reference": FACE_REFERENCE},
     ),
     Payload("style as an object", extra={"style": STYLE}, sent={"style": STYLE}),
     Payload("style, flat", extra=STYLE, sent={"style": STYLE}),
@@ -82,7 +86,7 @@ GENERATIONS = (
     Payload("DALL-E's fields", {"quality": "hd", "style": "vivid", "user": "u"}),
 )
 
-# Beside one uploaded file; every value here travels as the text of a form field.
+# Together with one uploaded file; every value is sent as the text of a form field.
 EDITS = (
     Payload("nothing more"),
     Payload("n and size", {"n": 2, "size": "864x1152"}, sent={"n": 2, "aspect_ratio": "3:4"}),
@@ -109,19 +113,23 @@ FORM_REFERENCES = (
         extra={"subject_reference": as_reference(FACE_URL)},
         sent={"subject_reference": as_reference(FACE_URL)},
     ),
-    Payload("as data", extra={"subject_reference": REFERENCE}, sent={"subject_reference": REFERENCE}),
+    Payload("as data", extra={"subject_reference": FACE_REFERENCE}, sent={"subject_reference": FACE_REFERENCE}),
     Payload(
         "image_file as an array",
         extra={"subject_reference": [{"type": "character", "image_file": [data_url(JPEG)]}]},
-        sent={"subject_reference": REFERENCE},
+        sent={"subject_reference": FACE_REFERENCE},
     ),
-    Payload("as JSON", extra={"subject_reference": json.dumps(REFERENCE)}, sent={"subject_reference": REFERENCE}),
+    Payload(
+        "as JSON",
+        extra={"subject_reference": json.dumps(FACE_REFERENCE)},
+        sent={"subject_reference": FACE_REFERENCE},
+    ),
 )
 
 
 @dataclass(frozen=True)
 class Error:
-    """What an SDK's error says; `kind` is its class, which has the same name in both SDKs."""
+    """An SDK's error; `kind` is its class, which has the same name in both SDKs."""
 
     kind: str
     status: int | None = None  # None is a connection that failed
@@ -131,90 +139,96 @@ class Error:
 
 
 @dataclass(frozen=True)
-class Refusal:
-    """MiniMax plays `script`, sees `calls` calls of a client with its own default retries, and `error` is raised."""
+class UpstreamFailure:
+    """MiniMax runs `script`, gets `calls` calls from a client with default retries, and the client raises `error`."""
 
     name: str
     script: Script
     calls: int
     error: Error
-    words: str
+    message: str
 
     def __str__(self) -> str:
         return self.name
 
 
-def _refused(number: int, calls: int, kind: str, status: int, words: str) -> Refusal:
-    # The Retry-After keeps the retried rows short, and must not tempt anybody into retrying the others.
-    script = answer(refusal(number, "as MiniMax words it"), headers={"Retry-After": "1"})
-    return Refusal(str(number), script, calls, Error(kind, status, str(number)), words)
+def _error_code(number: int, calls: int, kind: str, status: int, message: str) -> UpstreamFailure:
+    # Retry-After shortens the retried cases, and must not cause retries in the others.
+    script = answer(refusal(number, "the upstream message"), headers={"Retry-After": "1"})
+    return UpstreamFailure(str(number), script, calls, Error(kind, status, str(number)), message)
 
 
 _BAD_GATEWAY = b"<html><h1>502 Bad Gateway</h1></html>"
-_NOT_UNDERSTOOD = Error("InternalServerError", 502, "upstream_invalid_answer")
+_INVALID_RESPONSE = Error("InternalServerError", 502, "upstream_invalid_answer")
 _INTERRUPTED = Error("InternalServerError", 502, "upstream_interrupted")
 
 PROTOCOL_ERRORS = (
-    _refused(1002, 3, "RateLimitError", 429, "rate limit reached (as MiniMax words it)"),
-    _refused(1033, 3, "InternalServerError", 503, "a service behind MiniMax failed (as MiniMax words it)"),
-    _refused(1008, 1, "RateLimitError", 429, "insufficient balance (as MiniMax words it)"),
-    _refused(2056, 1, "RateLimitError", 429, "window is used up (as MiniMax words it)"),
-    _refused(1026, 1, "PermissionDeniedError", 403, "sensitive (as MiniMax words it)"),
-    _refused(2013, 1, "BadRequestError", 400, "invalid parameters (as MiniMax words it)"),
-    _refused(1000, 1, "InternalServerError", 500, "internal error (as MiniMax words it)"),
-    _refused(1001, 1, "InternalServerError", 503, "timed out (as MiniMax words it)"),
-    _refused(1004, 1, "InternalServerError", 502, "the gateway's own MiniMax key was refused"),
-    _refused(4242, 1, "InternalServerError", 502, "unknown refusal (as MiniMax words it)"),
-    Refusal("reset", reset, 1, _INTERRUPTED, "may have been drawn, and charged to the gateway"),
-    Refusal("half an answer", half(refusal(0)), 1, _INTERRUPTED, "may have been drawn, and charged to the gateway"),
-    Refusal("html", answer(_BAD_GATEWAY, headers={"Content-Type": "text/html"}), 1, _NOT_UNDERSTOOD, "not understood"),
-    Refusal("html, 502", answer(_BAD_GATEWAY, status=502), 1, _NOT_UNDERSTOOD, "HTTP status 502"),
-    Refusal(
+    _error_code(1002, 3, "RateLimitError", 429, "rate limit reached (the upstream message)"),
+    _error_code(1033, 3, "InternalServerError", 503, "a service behind MiniMax failed (the upstream message)"),
+    _error_code(1008, 1, "RateLimitError", 429, "insufficient balance (the upstream message)"),
+    _error_code(2056, 1, "RateLimitError", 429, "window is used up (the upstream message)"),
+    _error_code(1026, 1, "PermissionDeniedError", 403, "sensitive (the upstream message)"),
+    _error_code(2013, 1, "BadRequestError", 400, "invalid parameters (the upstream message)"),
+    _error_code(1000, 1, "InternalServerError", 500, "internal error (the upstream message)"),
+    _error_code(1001, 1, "InternalServerError", 503, "timed out (the upstream message)"),
+    _error_code(1004, 1, "InternalServerError", 502, "the gateway's own MiniMax key was rejected"),
+    _error_code(4242, 1, "InternalServerError", 502, "unknown error code (the upstream message)"),
+    UpstreamFailure("reset", reset, 1, _INTERRUPTED, "may have been generated, and charged to the gateway"),
+    UpstreamFailure(
+        "half a response", half(refusal(0)), 1, _INTERRUPTED, "may have been generated, and charged to the gateway"
+    ),
+    UpstreamFailure(
+        "html", answer(_BAD_GATEWAY, headers={"Content-Type": "text/html"}), 1, _INVALID_RESPONSE, "not understood"
+    ),
+    UpstreamFailure("html, 502", answer(_BAD_GATEWAY, status=502), 1, _INVALID_RESPONSE, "HTTP status 502"),
+    UpstreamFailure(
         "429 without a code",
         answer(b"slow down", status=429, headers={"Retry-After": "1"}),
         1,
         Error("RateLimitError", 429, "upstream_rate_limited"),
-        "429 without a code",
+        "429 and no code",
     ),
 )
 
 
 @dataclass(frozen=True)
-class Fault:
-    """A caller's own fault: `fields` over a good request to generations."""
+class InvalidField:
+    """`fields` that make a valid request to generations invalid."""
 
     name: str
     fields: dict[str, Any]
     error: Error
-    words: str
+    message: str
 
     def __str__(self) -> str:
         return self.name
 
 
-def _fault(param: str, value: Any, words: str) -> Fault:
-    return Fault(f"{param}={value!r}", {param: value}, Error("BadRequestError", 400, "invalid_value", param), words)
+def _invalid(param: str, value: Any, message: str) -> InvalidField:
+    return InvalidField(
+        f"{param}={value!r}", {param: value}, Error("BadRequestError", 400, "invalid_value", param), message
+    )
 
 
 LIVE = "MiniMax-Image-01-live"
 
-FAULTS = (
-    _fault("n", 10, "n must be from 1 to 9"),
-    _fault("n", 1.5, "n must be an integer"),
-    _fault("size", "1024×1024", "size must be WIDTHxHEIGHT"),
-    _fault("prompt", "  ", "prompt must not be empty"),
-    _fault("prompt", "a" * 1501, "at most 1500 characters, not 1501"),
-    _fault("response_format", "png", "b64_json"),
-    _fault("model", "dall-e-3", "served here: MiniMax-Image-01"),
-    _fault("stream", True, "stream is not supported"),
-    Fault(
+INVALID_FIELDS = (
+    _invalid("n", 10, "n must be from 1 to 9"),
+    _invalid("n", 1.5, "n must be an integer"),
+    _invalid("size", "1024×1024", "size must be WIDTHxHEIGHT"),
+    _invalid("prompt", "  ", "prompt must not be empty"),
+    _invalid("prompt", "a" * 1501, "at most 1500 characters, not 1501"),
+    _invalid("response_format", "png", "b64_json"),
+    _invalid("model", "dall-e-3", "served here: MiniMax-Image-01"),
+    _invalid("stream", True, "stream is not supported"),
+    InvalidField(
         "live model",
         {"model": LIVE},
         Error("PermissionDeniedError", 403, "model_not_authorized", "model"),
         "MiniMax-Image-01-live is not enabled",
     ),
 )
-FAULTS_IDS = [fault.name[:40] for fault in FAULTS]
+INVALID_FIELDS_IDS = [fault.name[:40] for fault in INVALID_FIELDS]
 
 WRONG_KEY = Error("AuthenticationError", 401, "invalid_api_key")
 UNKNOWN_MODEL = Error("NotFoundError", 404, "model_not_found", "model")
@@ -222,7 +236,7 @@ TWO_IMAGES = Error("BadRequestError", 400, "invalid_value", "image")
 TOO_LARGE_IMAGE = TWO_IMAGES
 STREAM = Error("BadRequestError", 400, "invalid_value", "stream")
 
-# Told apart from neighbours by every character that somebody might decode, encode or cut.
+# URLs with characters that a client or the gateway might decode, encode or cut.
 AWKWARD_URLS = (
     "http://hailuo.oss-cn.example/image%2Finference_output/x.jpeg?Expires=1&OSSAccessKeyId=LTAI&Signature=a%2Bb%2F%3D",
     "http://pictures.example/a b/水彩.jpeg?q=<&>'\"+%20#fragment",
@@ -230,12 +244,12 @@ AWKWARD_URLS = (
 
 
 def large_jpeg(size: int) -> bytes:
-    """`size` bytes that begin like a picture."""
+    """`size` bytes that begin like a JPEG."""
     return JPEG.ljust(size, b"\0")
 
 
 def pixels(jpeg: bytes) -> tuple[int, int]:
-    """Width and height of what has to be a JPEG from its first to its last byte."""
+    """Width and height of a complete JPEG."""
     with Image.open(BytesIO(jpeg)) as image:
         image.load()
         assert image.format == "JPEG"
@@ -243,7 +257,7 @@ def pixels(jpeg: bytes) -> tuple[int, int]:
 
 
 def has_reference(jpeg: bytes) -> bool:
-    """Whether the sandbox drew the little orange `JPEG` of tests.support.pictures into the top right corner."""
+    """Whether the sandbox put the orange `JPEG` of tests.support.pictures into the top right corner."""
     with Image.open(BytesIO(jpeg)) as image:
         at = image.width - 40 - 32, 40 + 32
         pixel = image.convert("RGB").getpixel(at)
@@ -256,7 +270,7 @@ def new_request_id() -> str:
 
 
 def logged(served: Served, request_id: str) -> list[dict[str, Any]]:
-    """The gateway's log lines about the requests with that id: one a request."""
+    """The gateway's log lines about the requests with that id, one per request."""
     lines = [json.loads(line) for line in served.log.read_text().splitlines() if line.startswith("{")]
     return [line for line in lines if line.get("request_id") == request_id]
 

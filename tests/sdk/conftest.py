@@ -1,6 +1,6 @@
-"""A gateway of the SDKs' own in front of MiniMax as a script: both are started once a test process.
+"""Fixtures for the SDK tests: a gateway in front of a fake MiniMax, both started once per test process.
 
-Every test of this room runs twice: the client calls gunicorn, and the client calls nginx in front of it.
+Each test runs twice: the client calls gunicorn, and the client calls nginx in front of it.
 """
 
 from __future__ import annotations
@@ -12,15 +12,17 @@ from pathlib import Path
 import pytest
 
 from tests.support.fake_minimax import ScriptedServer
-from tests.support.gateway_and_upstream import Pair
+from tests.support.gateway_and_upstream import GatewayAndUpstream
 from tests.support.nginx import needs_nginx, nginx
 from tests.support.pictures import JPEG
 from tests.support.processes import Served
 
 
 @pytest.fixture(scope="session")
-def nginx_of_pair(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with nginx(tmp_path_factory.mktemp("front"), pair.gateway.url) as front:
+def nginx_of_gateway(
+    gateway_and_upstream: GatewayAndUpstream, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    with nginx(tmp_path_factory.mktemp("front"), gateway_and_upstream.gateway.url) as front:
         yield front.url
 
 
@@ -32,25 +34,27 @@ def nginx_of_served(served: Served, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(params=["gunicorn", pytest.param("nginx", marks=needs_nginx)])
 def through(request: pytest.FixtureRequest) -> str:
-    """Whom the client calls."""
+    """The server that the client calls."""
     return str(request.param)
 
 
 @pytest.fixture
-def upstream(pair: Pair) -> ScriptedServer:
-    """MiniMax behind `gateway`, as new: it has received nothing and answers with one picture."""
-    return pair.renewed()
+def upstream(gateway_and_upstream: GatewayAndUpstream) -> ScriptedServer:
+    """The fake MiniMax behind `gateway`, reset: no requests received, and a success with one image as its script."""
+    return gateway_and_upstream.reset_upstream()
 
 
 @pytest.fixture
-def gateway(pair: Pair, upstream: ScriptedServer, through: str, request: pytest.FixtureRequest) -> Served:
+def gateway(
+    gateway_and_upstream: GatewayAndUpstream, upstream: ScriptedServer, through: str, request: pytest.FixtureRequest
+) -> Served:
     """A real gunicorn in front of `upstream`, at the address that the client calls."""
-    return at(pair.gateway, through, "nginx_of_pair", request)
+    return at(gateway_and_upstream.gateway, through, "nginx_of_gateway", request)
 
 
 @pytest.fixture
 def served(served: Served, through: str, request: pytest.FixtureRequest) -> Served:
-    """A real gunicorn in front of a MiniMax that really draws, at the address that the client calls."""
+    """A real gunicorn in front of the sandbox, at the address that the client calls."""
     return at(served, through, "nginx_of_served", request)
 
 
@@ -60,7 +64,7 @@ def at(gunicorn: Served, through: str, its_nginx: str, request: pytest.FixtureRe
 
 @pytest.fixture
 def face(tmp_path: Path) -> Path:
-    """A file with `JPEG` in it."""
+    """The path of a file that holds `JPEG`."""
     path = tmp_path / "face.jpg"
     path.write_bytes(JPEG)
     return path

@@ -18,26 +18,26 @@ import requests
 from tests.sdk.cases import (
     AWKWARD_URLS,
     EDITS,
-    FAULTS,
-    FAULTS_IDS,
+    FACE_REFERENCE,
     FORM_REFERENCES,
     GENERATIONS,
+    INVALID_FIELDS,
+    INVALID_FIELDS_IDS,
     LIVE,
     MB,
     MODEL,
     PLAIN,
     PROMPT,
     PROTOCOL_ERRORS,
-    REFERENCE,
     STREAM,
     TOO_LARGE_IMAGE,
     TWO_IMAGES,
     UNKNOWN_MODEL,
     WRONG_KEY,
     Error,
-    Fault,
+    InvalidField,
     Payload,
-    Refusal,
+    UpstreamFailure,
     has_reference,
     large_jpeg,
     logged,
@@ -61,7 +61,7 @@ pytestmark = pytest.mark.skipif(
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the call returned, or the error it threw."""
+    """The result of a call, or its error."""
 
     answer: Any
     error: Error | None
@@ -75,14 +75,14 @@ class Outcome:
 
 
 class Sdk:
-    """An OpenAI client of Node with all its defaults; each call is a process of its own."""
+    """openai-node with its defaults; each call is a process of its own."""
 
     def __init__(self, served: Served, api_key: str = API_KEY) -> None:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("OPENAI_")}
         self._environment = kept | {"OPENAI_BASE_URL": f"{served.url}/v1", "OPENAI_API_KEY": api_key}
 
     def call(self, case: str, **arguments: Any) -> Outcome:
-        """What `case` of run.mjs comes to."""
+        """Run `case` of run.mjs."""
         done = subprocess.run(
             [NODE, "run.mjs", case],
             input=json.dumps(arguments).encode(),
@@ -96,8 +96,8 @@ class Sdk:
         error = Error(**printed["error"]) if "error" in printed else None
         return Outcome(printed.get("answer"), error, printed.get("message", ""), printed.get("requestId"))
 
-    def draw(self, case: str, **arguments: Any) -> Outcome:
-        """`call`, where an error would be a surprise."""
+    def call_successfully(self, case: str, **arguments: Any) -> Outcome:
+        """Run `case` and check that it raised no error."""
         outcome = self.call(case, **arguments)
         assert outcome.error is None, outcome
         return outcome
@@ -105,7 +105,7 @@ class Sdk:
 
 @pytest.fixture
 def drawing(served: Served) -> Sdk:
-    """A client of the gateway whose MiniMax really draws."""
+    """A client of the gateway in front of the sandbox."""
     return Sdk(served)
 
 
@@ -121,55 +121,55 @@ def download(url: str) -> bytes:
     return answer.content
 
 
-# Pictures
+# Images
 
 
-def test_a_size_gives_the_url_of_a_picture_of_its_shape(drawing: Sdk) -> None:
-    outcome = drawing.draw("generate", fields=GOOD | {"n": 1, "size": "1792x1024"})
+def test_a_size_gives_the_url_of_an_image_of_its_ratio(drawing: Sdk) -> None:
+    outcome = drawing.call_successfully("generate", fields=GOOD | {"n": 1, "size": "1792x1024"})
     [image] = outcome.images
     assert list(image) == ["url"]
     assert pixels(download(image["url"])) == (1280, 720)
 
 
-def test_ratio_number_and_seed_go_into_the_first_argument(drawing: Sdk) -> None:
-    """Four pictures of 21:9, which the same seed gives again."""
+def test_aspect_ratio_n_and_seed_in_the_first_argument(drawing: Sdk) -> None:
+    """Four images of 21:9; the same seed gives the same images."""
 
-    def draw() -> list[bytes]:
+    def generate() -> list[bytes]:
         extra = {"aspect_ratio": "21:9", "n": 4, "seed": 20260430, "prompt_optimizer": True}
-        outcome = drawing.draw("generate", fields=GOOD | extra)
+        outcome = drawing.call_successfully("generate", fields=GOOD | extra)
         assert outcome.answer["metadata"] == {"success_count": "4", "failed_count": "0"}
         return [download(image["url"]) for image in outcome.images]
 
-    first = draw()
+    first = generate()
     assert [pixels(picture) for picture in first] == [(1344, 576)] * 4
     assert len(set(first)) == 4
-    assert draw() == first
+    assert generate() == first
 
 
 def test_b64_json_is_a_jpeg_of_the_right_size(drawing: Sdk) -> None:
     fields = GOOD | {"size": "832x1248", "response_format": "b64_json"}
-    [image] = drawing.draw("generate", fields=fields).images
+    [image] = drawing.call_successfully("generate", fields=fields).images
     assert list(image) == ["b64_json"]
     assert pixels(base64.b64decode(image["b64_json"], validate=True)) == (832, 1248)
 
 
-def test_a_reference_in_the_first_argument_is_drawn(drawing: Sdk) -> None:
-    [image] = drawing.draw("generate", fields=GOOD | {"subject_reference": REFERENCE}).images
+def test_a_reference_in_the_first_argument_is_used(drawing: Sdk) -> None:
+    [image] = drawing.call_successfully("generate", fields=GOOD | {"subject_reference": FACE_REFERENCE}).images
     assert has_reference(download(image["url"]))
 
 
-def test_an_uploaded_reference_is_drawn(drawing: Sdk, face: Path) -> None:
+def test_an_uploaded_reference_is_used(drawing: Sdk, face: Path) -> None:
     fields = GOOD | {"n": 1, "size": "1792x1024", "response_format": "b64_json"}
-    [image] = drawing.draw("editStream", fields=fields, paths=[str(face)]).images
+    [image] = drawing.call_successfully("editStream", fields=fields, paths=[str(face)]).images
     picture = base64.b64decode(image["b64_json"], validate=True)
     assert pixels(picture) == (1280, 720)
     assert has_reference(picture)
 
 
 def test_models_are_listed_and_retrieved(sdk: Sdk) -> None:
-    [model] = sdk.draw("listModels").answer
+    [model] = sdk.call_successfully("listModels").answer
     assert (model["id"], model["object"], model["owned_by"]) == (MODEL, "model", "minimax")
-    assert sdk.draw("retrieveModel", name=MODEL).answer == model
+    assert sdk.call_successfully("retrieveModel", name=MODEL).answer == model
 
 
 # What MiniMax is sent
@@ -178,7 +178,7 @@ def test_models_are_listed_and_retrieved(sdk: Sdk) -> None:
 @pytest.mark.parametrize("case", GENERATIONS, ids=str)
 def test_generations_reach_minimax_intact(sdk: Sdk, upstream: ScriptedServer, case: Payload) -> None:
     upstream.script = answer(success(response_format=case.sent.get("response_format", "url")))
-    outcome = sdk.draw("generate", fields=GOOD | case.fields | case.extra)
+    outcome = sdk.call_successfully("generate", fields=GOOD | case.fields | case.extra)
     assert len(outcome.images) == 1
     assert [request.json for request in upstream.received] == [PLAIN | case.sent]
 
@@ -186,14 +186,16 @@ def test_generations_reach_minimax_intact(sdk: Sdk, upstream: ScriptedServer, ca
 @pytest.mark.parametrize("case", EDITS, ids=str)
 def test_edits_reach_minimax_intact(sdk: Sdk, upstream: ScriptedServer, face: Path, case: Payload) -> None:
     upstream.script = answer(success(response_format=case.sent.get("response_format", "url")))
-    outcome = sdk.draw("editBuffer", fields=GOOD | case.fields | case.extra, paths=[str(face)])
+    outcome = sdk.call_successfully("editBuffer", fields=GOOD | case.fields | case.extra, paths=[str(face)])
     assert len(outcome.images) == 1
-    assert [request.json for request in upstream.received] == [PLAIN | case.sent | {"subject_reference": REFERENCE}]
+    assert [request.json for request in upstream.received] == [
+        PLAIN | case.sent | {"subject_reference": FACE_REFERENCE}
+    ]
 
 
 @pytest.mark.parametrize("case", FORM_REFERENCES, ids=str)
 def test_an_edit_takes_subject_reference_instead_of_a_file(sdk: Sdk, upstream: ScriptedServer, case: Payload) -> None:
-    sdk.draw("editFields", fields=GOOD | case.extra)
+    sdk.call_successfully("editFields", fields=GOOD | case.extra)
     assert [request.json for request in upstream.received] == [PLAIN | case.sent]
 
 
@@ -209,9 +211,9 @@ def test_an_edit_takes_subject_reference_instead_of_a_file(sdk: Sdk, upstream: S
     ],
 )
 def test_every_way_of_uploading_gives_the_same_bytes(sdk: Sdk, upstream: ScriptedServer, face: Path, way: str) -> None:
-    """Streams come without a Content-Length; fields beside them are not lost."""
-    sdk.draw(way, fields=GOOD | {"seed": 7, "style": {"style_type": "漫画"}}, paths=[str(face)])
-    extra = {"seed": 7, "style": {"style_type": "漫画"}, "subject_reference": REFERENCE}
+    """Streams have no Content-Length; the fields beside them are not lost."""
+    sdk.call_successfully(way, fields=GOOD | {"seed": 7, "style": {"style_type": "漫画"}}, paths=[str(face)])
+    extra = {"seed": 7, "style": {"style_type": "漫画"}, "subject_reference": FACE_REFERENCE}
     assert [request.json for request in upstream.received] == [PLAIN | extra]
 
 
@@ -220,17 +222,19 @@ def test_every_way_of_uploading_gives_the_same_bytes(sdk: Sdk, upstream: Scripte
 
 def test_urls_are_passed_on_byte_for_byte(sdk: Sdk, upstream: ScriptedServer) -> None:
     upstream.script = answer(success() | {"data": {"image_urls": AWKWARD_URLS}})
-    outcome = sdk.draw("generate", fields=GOOD | {"n": 2})
+    outcome = sdk.call_successfully("generate", fields=GOOD | {"n": 2})
     assert outcome.images == [{"url": url} for url in AWKWARD_URLS]
 
 
 def test_fields_without_effect_are_named_in_a_header(sdk: Sdk) -> None:
-    assert sdk.draw("ignoredFields", fields=GOOD | {"quality": "hd", "user": "u"}).answer == "quality, user"
+    assert (
+        sdk.call_successfully("ignoredFields", fields=GOOD | {"quality": "hd", "user": "u"}).answer == "quality, user"
+    )
 
 
 def test_request_ids_find_the_log_line(sdk: Sdk, gateway: Served, upstream: ScriptedServer) -> None:
-    """The SDK shows the gateway's id, or the caller's own, of answers and errors alike."""
-    outcome = sdk.draw("generate", fields=GOOD)
+    """The SDK shows the gateway's id, or the caller's own, for responses and errors."""
+    outcome = sdk.call_successfully("generate", fields=GOOD)
     assert outcome.request_id is not None
     assert statuses(gateway, outcome.request_id) == {200: 1}
 
@@ -241,46 +245,49 @@ def test_request_ids_find_the_log_line(sdk: Sdk, gateway: Served, upstream: Scri
     assert statuses(gateway, own) == {403: 1}
 
 
-# Refusals
+# Errors
 
 
 @pytest.mark.parametrize("case", PROTOCOL_ERRORS, ids=str)
-def test_what_minimax_refuses_is_a_typed_error_and_tried_as_often_as_is_free(
-    sdk: Sdk, upstream: ScriptedServer, case: Refusal
+def test_upstream_failures_are_typed_errors_and_retried_only_where_free(
+    sdk: Sdk, upstream: ScriptedServer, case: UpstreamFailure
 ) -> None:
     upstream.script = case.script
     outcome = sdk.call("generate", fields=GOOD)
     assert outcome.error == case.error
-    assert case.words in outcome.message
+    assert case.message in outcome.message
     assert outcome.request_id
     assert len(upstream.received) == case.calls
 
 
-def test_a_rate_limit_that_passes_is_not_noticed(sdk: Sdk, upstream: ScriptedServer, face: Path) -> None:
-    """The SDK's second try of an upload is whole."""
+def test_a_transient_rate_limit_is_retried_by_the_sdk(sdk: Sdk, upstream: ScriptedServer, face: Path) -> None:
+    """The SDK sends the whole upload again."""
     upstream.script = in_turn(answer(refusal(1002), headers={"Retry-After": "1"}), answer(success()))
-    outcome = sdk.draw("editBuffer", fields=GOOD, paths=[str(face)])
+    outcome = sdk.call_successfully("editBuffer", fields=GOOD, paths=[str(face)])
     assert outcome.images == [{"url": success()["data"]["image_urls"][0]}]
-    assert [request.json["subject_reference"] for request in upstream.received] == [REFERENCE, REFERENCE]
+    assert [request.json["subject_reference"] for request in upstream.received] == [
+        FACE_REFERENCE,
+        FACE_REFERENCE,
+    ]
 
 
-@pytest.mark.parametrize("case", FAULTS, ids=FAULTS_IDS)
-def test_a_callers_fault_names_the_field_and_costs_nothing(
-    sdk: Sdk, gateway: Served, upstream: ScriptedServer, case: Fault
+@pytest.mark.parametrize("case", INVALID_FIELDS, ids=INVALID_FIELDS_IDS)
+def test_an_invalid_field_is_named_and_nothing_is_sent(
+    sdk: Sdk, gateway: Served, upstream: ScriptedServer, case: InvalidField
 ) -> None:
     own = new_request_id()
     outcome = sdk.call("generate", fields=GOOD | case.fields, options={"headers": {"x-request-id": own}})
     assert outcome.error == case.error
-    assert case.words in outcome.message
+    assert case.message in outcome.message
     assert statuses(gateway, own) == {case.error.status: 1}
     assert upstream.received == []
 
 
 @pytest.mark.parametrize("case", ["generate", "editFields"])
 def test_the_request_option_body_is_explained(sdk: Sdk, upstream: ScriptedServer, case: str) -> None:
-    """It replaces the whole body, so that model and prompt never arrive: the error says where to put the field."""
+    """It replaces the whole body, so model and prompt are missing; the error names the right place for the field."""
     outcome = sdk.call(
-        case, fields=GOOD | {"n": 1, "size": "1024x1024"}, options={"body": {"subject_reference": REFERENCE}}
+        case, fields=GOOD | {"n": 1, "size": "1024x1024"}, options={"body": {"subject_reference": FACE_REFERENCE}}
     )
     assert outcome.error == Error("BadRequestError", 400, "invalid_value", "model")
     assert "replaces the whole body" in outcome.message
@@ -307,27 +314,27 @@ def test_a_wrong_key_is_an_authentication_error(
 
 
 @pytest.mark.parametrize("name", ["gpt-image-1", LIVE])
-def test_an_unknown_model_is_not_found(sdk: Sdk, name: str) -> None:
-    """One that exists but is not enabled is as unknown here as any other."""
+def test_an_unknown_model_is_404(sdk: Sdk, name: str) -> None:
+    """A model that exists but is not enabled is unknown here."""
     assert sdk.call("retrieveModel", name=name).error == UNKNOWN_MODEL
 
 
 @pytest.mark.parametrize("way", ["editStreams", "editBuffers"])
-def test_two_files_are_refused(sdk: Sdk, upstream: ScriptedServer, face: Path, way: str) -> None:
+def test_two_files_are_rejected(sdk: Sdk, upstream: ScriptedServer, face: Path, way: str) -> None:
     outcome = sdk.call(way, fields=GOOD, paths=[str(face), str(face)])
     assert outcome.error == TWO_IMAGES
     assert "one reference image, not 2" in outcome.message
     assert upstream.received == []
 
 
-def test_a_file_and_a_subject_reference_are_refused(sdk: Sdk, upstream: ScriptedServer, face: Path) -> None:
-    outcome = sdk.call("editBuffer", fields=GOOD | {"subject_reference": REFERENCE}, paths=[str(face)])
+def test_a_file_and_a_subject_reference_are_rejected(sdk: Sdk, upstream: ScriptedServer, face: Path) -> None:
+    outcome = sdk.call("editBuffer", fields=GOOD | {"subject_reference": FACE_REFERENCE}, paths=[str(face)])
     assert outcome.error == TWO_IMAGES
     assert "not both" in outcome.message
     assert upstream.received == []
 
 
-def test_a_mask_is_refused(sdk: Sdk, upstream: ScriptedServer, face: Path) -> None:
+def test_a_mask_is_rejected(sdk: Sdk, upstream: ScriptedServer, face: Path) -> None:
     outcome = sdk.call("editMask", fields=GOOD, paths=[str(face)])
     assert outcome.error == Error("BadRequestError", 400, "invalid_value", "mask")
     assert upstream.received == []
@@ -337,7 +344,7 @@ def test_a_mask_is_refused(sdk: Sdk, upstream: ScriptedServer, face: Path) -> No
 
 
 @pytest.mark.parametrize("way", ["editStream", "editBuffer"])
-def test_a_picture_of_12_mb_is_refused_by_its_limit(sdk: Sdk, upstream: ScriptedServer, face: Path, way: str) -> None:
+def test_an_image_of_12_mb_is_rejected_by_its_limit(sdk: Sdk, upstream: ScriptedServer, face: Path, way: str) -> None:
     face.write_bytes(large_jpeg(12 * MB))
     outcome = sdk.call(way, fields=GOOD, paths=[str(face)])
     assert outcome.error == TOO_LARGE_IMAGE
@@ -358,14 +365,14 @@ def upload_json(sdk: Sdk, face: Path, options: dict[str, Any]) -> Outcome:
 
 
 @pytest.mark.parametrize("upload", [upload_stream, upload_buffer, upload_json])
-def test_a_body_of_20_mb_is_a_413_after_one_whole_upload(
+def test_a_body_of_20_mb_is_413_after_one_upload(
     sdk: Sdk,
     gateway: Served,
     upstream: ScriptedServer,
     face: Path,
     upload: Callable[[Sdk, Path, dict[str, Any]], Outcome],
 ) -> None:
-    """Neither a connection error nor three uploads of 20 MB."""
+    """There is no connection error, and the SDK does not upload three times."""
     face.write_bytes(large_jpeg(20 * MB))
     own = new_request_id()
     outcome = upload(sdk, face, {"headers": {"x-request-id": own}})

@@ -17,26 +17,26 @@ from openai import APIStatusError, AsyncOpenAI, OpenAI
 from tests.sdk.cases import (
     AWKWARD_URLS,
     EDITS,
-    FAULTS,
-    FAULTS_IDS,
+    FACE_REFERENCE,
     FORM_REFERENCES,
     GENERATIONS,
+    INVALID_FIELDS,
+    INVALID_FIELDS_IDS,
     LIVE,
     MB,
     MODEL,
     PLAIN,
     PROMPT,
     PROTOCOL_ERRORS,
-    REFERENCE,
     STREAM,
     TOO_LARGE_IMAGE,
     TWO_IMAGES,
     UNKNOWN_MODEL,
     WRONG_KEY,
     Error,
-    Fault,
+    InvalidField,
     Payload,
-    Refusal,
+    UpstreamFailure,
     has_reference,
     large_jpeg,
     logged,
@@ -53,14 +53,14 @@ GOOD: dict[str, Any] = {"model": MODEL, "prompt": PROMPT}
 
 @pytest.fixture
 def drawing(served: Served) -> Iterator[OpenAI]:
-    """A client with all its defaults, of the gateway whose MiniMax really draws."""
+    """A client with its defaults, of the gateway in front of the sandbox."""
     with OpenAI(base_url=f"{served.url}/v1", api_key=API_KEY) as client:
         yield client
 
 
 @pytest.fixture
 def sdk(gateway: Served) -> Iterator[OpenAI]:
-    """A client with all its defaults, of the gateway in front of `upstream`."""
+    """A client with its defaults, of the gateway in front of `upstream`."""
     with OpenAI(base_url=f"{gateway.url}/v1", api_key=API_KEY) as client:
         yield client
 
@@ -71,7 +71,7 @@ def error_of(call: Callable[[], object]) -> APIStatusError:
     return caught.value
 
 
-def told(error: APIStatusError) -> Error:
+def seen_by_sdk(error: APIStatusError) -> Error:
     return Error(type(error).__name__, error.status_code, error.code, error.param, error.type)
 
 
@@ -82,11 +82,11 @@ def download(url: str | None) -> bytes:
     return answer.content
 
 
-# Pictures
+# Images
 
 
 @pytest.mark.parametrize(("size", "drawn"), [("1024x1024", (1024, 1024)), ("1792x1024", (1280, 720))])
-def test_a_size_gives_the_url_of_a_picture_of_its_shape(drawing: OpenAI, size: str, drawn: tuple[int, int]) -> None:
+def test_a_size_gives_the_url_of_an_image_of_its_ratio(drawing: OpenAI, size: str, drawn: tuple[int, int]) -> None:
     response = drawing.images.generate(model=MODEL, prompt=PROMPT, n=1, size=size)
     assert response.data is not None
     [image] = response.data
@@ -95,10 +95,10 @@ def test_a_size_gives_the_url_of_a_picture_of_its_shape(drawing: OpenAI, size: s
     assert response.created > 0
 
 
-def test_ratio_number_and_seed_go_through_extra_body(drawing: OpenAI) -> None:
-    """Four pictures of 21:9, which the same seed gives again."""
+def test_aspect_ratio_n_and_seed_in_extra_body(drawing: OpenAI) -> None:
+    """Four images of 21:9; the same seed gives the same images."""
 
-    def draw() -> list[bytes]:
+    def generate() -> list[bytes]:
         response = drawing.images.generate(
             model=MODEL,
             prompt=PROMPT,
@@ -108,10 +108,10 @@ def test_ratio_number_and_seed_go_through_extra_body(drawing: OpenAI) -> None:
         assert response.model_extra == {"metadata": {"success_count": "4", "failed_count": "0"}}
         return [download(image.url) for image in response.data or []]
 
-    first = draw()
+    first = generate()
     assert [pixels(picture) for picture in first] == [(1344, 576)] * 4
     assert len(set(first)) == 4
-    assert draw() == first
+    assert generate() == first
 
 
 def test_b64_json_is_a_jpeg_of_the_right_size(drawing: OpenAI) -> None:
@@ -123,14 +123,14 @@ def test_b64_json_is_a_jpeg_of_the_right_size(drawing: OpenAI) -> None:
     assert image.url is None
 
 
-def test_a_reference_in_extra_body_is_drawn(drawing: OpenAI) -> None:
-    response = drawing.images.generate(model=MODEL, prompt=PROMPT, extra_body={"subject_reference": REFERENCE})
+def test_a_reference_in_extra_body_is_used(drawing: OpenAI) -> None:
+    response = drawing.images.generate(model=MODEL, prompt=PROMPT, extra_body={"subject_reference": FACE_REFERENCE})
     assert has_reference(download(response.data[0].url if response.data else None))
     response = drawing.images.generate(model=MODEL, prompt=PROMPT)
     assert not has_reference(download(response.data[0].url if response.data else None))
 
 
-def test_an_uploaded_reference_is_drawn(drawing: OpenAI, face: Path) -> None:
+def test_an_uploaded_reference_is_used(drawing: OpenAI, face: Path) -> None:
     with face.open("rb") as file:
         response = drawing.images.edit(
             model=MODEL, prompt=PROMPT, image=file, n=1, size="1792x1024", response_format="b64_json"
@@ -140,7 +140,7 @@ def test_an_uploaded_reference_is_drawn(drawing: OpenAI, face: Path) -> None:
     assert has_reference(picture)
 
 
-def test_the_async_client_draws_edits_and_is_refused(served: Served, face: Path) -> None:
+def test_the_async_client_generates_edits_and_raises(served: Served, face: Path) -> None:
     async def use() -> None:
         async with AsyncOpenAI(base_url=f"{served.url}/v1", api_key=API_KEY) as client:
             generated, edited = await asyncio.gather(
@@ -180,14 +180,16 @@ def test_edits_reach_minimax_intact(sdk: OpenAI, upstream: ScriptedServer, face:
     upstream.script = answer(success(response_format=case.sent.get("response_format", "url")))
     response = sdk.images.edit(**GOOD, **case.fields, image=face, extra_body=case.extra)
     assert len(response.data) == 1
-    assert [request.json for request in upstream.received] == [PLAIN | case.sent | {"subject_reference": REFERENCE}]
+    assert [request.json for request in upstream.received] == [
+        PLAIN | case.sent | {"subject_reference": FACE_REFERENCE}
+    ]
 
 
 @pytest.mark.parametrize("case", FORM_REFERENCES, ids=str)
 def test_an_edit_takes_subject_reference_instead_of_a_file(
     sdk: OpenAI, upstream: ScriptedServer, case: Payload
 ) -> None:
-    """An empty list is how openai-python, which insists on `image`, is told that there is no file."""
+    """openai-python requires `image`; an empty list sends no file."""
     sdk.images.edit(**GOOD, image=[], extra_body=case.extra)
     assert [request.json for request in upstream.received] == [PLAIN | case.sent]
 
@@ -209,7 +211,7 @@ def test_every_way_of_uploading_gives_the_same_bytes(
 ) -> None:
     sdk.images.edit(**GOOD, image=upload(face))
     [request] = upstream.received
-    assert request.json["subject_reference"] == REFERENCE
+    assert request.json["subject_reference"] == FACE_REFERENCE
 
 
 def test_open_files_are_uploaded(sdk: OpenAI, upstream: ScriptedServer, face: Path) -> None:
@@ -217,10 +219,13 @@ def test_open_files_are_uploaded(sdk: OpenAI, upstream: ScriptedServer, face: Pa
         sdk.images.edit(**GOOD, image=file)
     with face.open("rb") as file:
         sdk.images.edit(**GOOD, image=[file])
-    assert [request.json["subject_reference"] for request in upstream.received] == [REFERENCE, REFERENCE]
+    assert [request.json["subject_reference"] for request in upstream.received] == [
+        FACE_REFERENCE,
+        FACE_REFERENCE,
+    ]
 
 
-def test_a_png_is_told_by_its_bytes(sdk: OpenAI, upstream: ScriptedServer) -> None:
+def test_a_png_is_recognized_by_its_bytes(sdk: OpenAI, upstream: ScriptedServer) -> None:
     sdk.images.edit(**GOOD, image=("face.jpg", PNG, "image/jpeg"))
     [request] = upstream.received
     assert request.json["subject_reference"][0]["image_file"] == data_url(PNG, "image/png")
@@ -241,7 +246,7 @@ def test_fields_without_effect_are_named_in_a_header(sdk: OpenAI) -> None:
 
 
 def test_request_ids_find_the_log_line(sdk: OpenAI, gateway: Served, upstream: ScriptedServer) -> None:
-    """The SDK shows the gateway's id, or the caller's own, of answers and errors alike."""
+    """The SDK shows the gateway's id, or the caller's own, for responses and errors."""
     response = sdk.images.generate(model=MODEL, prompt=PROMPT)
     assert response._request_id is not None
     assert statuses(gateway, response._request_id) == {200: 1}
@@ -255,45 +260,48 @@ def test_request_ids_find_the_log_line(sdk: OpenAI, gateway: Served, upstream: S
     assert (line["status"], line["code"], line["trace_id"]) == (403, "1026", "trace-7")
 
 
-# Refusals
+# Errors
 
 
 @pytest.mark.parametrize("case", PROTOCOL_ERRORS, ids=str)
-def test_what_minimax_refuses_is_a_typed_error_and_tried_as_often_as_is_free(
-    sdk: OpenAI, upstream: ScriptedServer, case: Refusal
+def test_upstream_failures_are_typed_errors_and_retried_only_where_free(
+    sdk: OpenAI, upstream: ScriptedServer, case: UpstreamFailure
 ) -> None:
     upstream.script = case.script
     error = error_of(lambda: sdk.images.generate(**GOOD))
-    assert told(error) == case.error
-    assert case.words in error.message
+    assert seen_by_sdk(error) == case.error
+    assert case.message in error.message
     assert error.request_id
     assert len(upstream.received) == case.calls
 
 
-def test_a_rate_limit_that_passes_is_not_noticed(sdk: OpenAI, upstream: ScriptedServer, face: Path) -> None:
-    """The SDK's second try of an upload is whole."""
+def test_a_transient_rate_limit_is_retried_by_the_sdk(sdk: OpenAI, upstream: ScriptedServer, face: Path) -> None:
+    """The SDK sends the whole upload again."""
     upstream.script = in_turn(answer(refusal(1002), headers={"Retry-After": "1"}), answer(success()))
     response = sdk.images.edit(model=MODEL, prompt=PROMPT, image=face)
     assert response.data is not None
     assert response.data[0].url == success()["data"]["image_urls"][0]
-    assert [request.json["subject_reference"] for request in upstream.received] == [REFERENCE, REFERENCE]
+    assert [request.json["subject_reference"] for request in upstream.received] == [
+        FACE_REFERENCE,
+        FACE_REFERENCE,
+    ]
 
 
-@pytest.mark.parametrize("case", FAULTS, ids=FAULTS_IDS)
-def test_a_callers_fault_names_the_field_and_costs_nothing(
-    sdk: OpenAI, gateway: Served, upstream: ScriptedServer, case: Fault
+@pytest.mark.parametrize("case", INVALID_FIELDS, ids=INVALID_FIELDS_IDS)
+def test_an_invalid_field_is_named_and_nothing_is_sent(
+    sdk: OpenAI, gateway: Served, upstream: ScriptedServer, case: InvalidField
 ) -> None:
     own = new_request_id()
     error = error_of(lambda: sdk.images.generate(**GOOD | case.fields, extra_headers={"x-request-id": own}))
-    assert told(error) == case.error
-    assert case.words in error.message
+    assert seen_by_sdk(error) == case.error
+    assert case.message in error.message
     assert statuses(gateway, own) == {case.error.status: 1}
     assert upstream.received == []
 
 
 def test_an_edit_cannot_be_streamed(sdk: OpenAI, upstream: ScriptedServer, face: Path) -> None:
     error = error_of(lambda: sdk.images.edit(**GOOD, image=face, stream=True))
-    assert told(error) == STREAM
+    assert seen_by_sdk(error) == STREAM
     assert upstream.received == []
 
 
@@ -312,7 +320,7 @@ def test_a_wrong_key_is_an_authentication_error(
 ) -> None:
     with OpenAI(base_url=f"{gateway.url}/v1", api_key="a-wrong-key") as client:
         error = error_of(lambda: use(client))
-    assert told(error) == WRONG_KEY
+    assert seen_by_sdk(error) == WRONG_KEY
     assert "API key" in error.message
     assert "a-wrong-key" not in error.response.text
     assert error.request_id
@@ -320,9 +328,9 @@ def test_a_wrong_key_is_an_authentication_error(
 
 
 @pytest.mark.parametrize("name", ["gpt-image-1", LIVE])
-def test_an_unknown_model_is_not_found(sdk: OpenAI, name: str) -> None:
-    """One that exists but is not enabled is as unknown here as any other."""
-    assert told(error_of(lambda: sdk.models.retrieve(name))) == UNKNOWN_MODEL
+def test_an_unknown_model_is_404(sdk: OpenAI, name: str) -> None:
+    """A model that exists but is not enabled is unknown here."""
+    assert seen_by_sdk(error_of(lambda: sdk.models.retrieve(name))) == UNKNOWN_MODEL
 
 
 @pytest.mark.parametrize(
@@ -330,39 +338,39 @@ def test_an_unknown_model_is_not_found(sdk: OpenAI, name: str) -> None:
     [[JPEG, PNG], [("a.jpg", JPEG), ("b.jpg", JPEG)]],
     ids=["bytes", "named"],
 )
-def test_two_files_are_refused(sdk: OpenAI, upstream: ScriptedServer, images: list[Any]) -> None:
+def test_two_files_are_rejected(sdk: OpenAI, upstream: ScriptedServer, images: list[Any]) -> None:
     error = error_of(lambda: sdk.images.edit(**GOOD, image=images))
-    assert told(error) == TWO_IMAGES
+    assert seen_by_sdk(error) == TWO_IMAGES
     assert "one reference image, not 2" in error.message
     assert upstream.received == []
 
 
-def test_a_file_and_a_subject_reference_are_refused(sdk: OpenAI, upstream: ScriptedServer) -> None:
-    error = error_of(lambda: sdk.images.edit(**GOOD, image=JPEG, extra_body={"subject_reference": REFERENCE}))
-    assert told(error) == TWO_IMAGES
+def test_a_file_and_a_subject_reference_are_rejected(sdk: OpenAI, upstream: ScriptedServer) -> None:
+    error = error_of(lambda: sdk.images.edit(**GOOD, image=JPEG, extra_body={"subject_reference": FACE_REFERENCE}))
+    assert seen_by_sdk(error) == TWO_IMAGES
     assert "not both" in error.message
     assert upstream.received == []
 
 
-def test_an_edit_without_a_reference_is_refused(sdk: OpenAI, upstream: ScriptedServer) -> None:
+def test_an_edit_without_a_reference_is_rejected(sdk: OpenAI, upstream: ScriptedServer) -> None:
     error = error_of(lambda: sdk.images.edit(**GOOD, image=[]))
-    assert told(error) == TWO_IMAGES
+    assert seen_by_sdk(error) == TWO_IMAGES
     assert "image is required" in error.message
     assert upstream.received == []
 
 
-def test_a_mask_is_refused(sdk: OpenAI, upstream: ScriptedServer) -> None:
+def test_a_mask_is_rejected(sdk: OpenAI, upstream: ScriptedServer) -> None:
     error = error_of(lambda: sdk.images.edit(**GOOD, image=JPEG, mask=PNG))
-    assert told(error) == Error("BadRequestError", 400, "invalid_value", "mask")
+    assert seen_by_sdk(error) == Error("BadRequestError", 400, "invalid_value", "mask")
     assert upstream.received == []
 
 
 # Large uploads
 
 
-def test_a_picture_of_12_mb_is_refused_by_its_limit(sdk: OpenAI, upstream: ScriptedServer) -> None:
+def test_an_image_of_12_mb_is_rejected_by_its_limit(sdk: OpenAI, upstream: ScriptedServer) -> None:
     error = error_of(lambda: sdk.images.edit(**GOOD, image=large_jpeg(12 * MB)))
-    assert told(error) == TOO_LARGE_IMAGE
+    assert seen_by_sdk(error) == TOO_LARGE_IMAGE
     assert "10 MB" in error.message
     assert upstream.received == []
 
@@ -377,13 +385,13 @@ def test_a_picture_of_12_mb_is_refused_by_its_limit(sdk: OpenAI, upstream: Scrip
     ],
     ids=["form", "json"],
 )
-def test_a_body_of_20_mb_is_a_413_after_one_whole_upload(
+def test_a_body_of_20_mb_is_413_after_one_upload(
     sdk: OpenAI, gateway: Served, upstream: ScriptedServer, upload: Callable[[OpenAI, dict[str, str]], object]
 ) -> None:
-    """Neither a connection error nor three uploads of 20 MB."""
+    """There is no connection error, and the SDK does not upload three times."""
     own = new_request_id()
     error = error_of(lambda: upload(sdk, {"x-request-id": own}))
-    assert told(error) == Error("APIStatusError", 413, "request_entity_too_large")
+    assert seen_by_sdk(error) == Error("APIStatusError", 413, "request_entity_too_large")
     assert error.message
     [line] = logged(gateway, own)
     assert line["status"] == 413

@@ -1,4 +1,4 @@
-"""Workers that are replaced, told to end or killed: what becomes of the calls, without any proxy in front."""
+"""Calls in flight while workers are reloaded, stopped or killed, without a proxy in front."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.support.processes import Served
 
 
 def reload(gateway: Served) -> set[int]:
-    """SIGHUP, and the new workers once they have booted."""
+    """Send SIGHUP and wait for the new workers to boot."""
     wait_until(lambda: len(children(gateway.process.pid)) == 2, "both workers")
     old = set(children(gateway.process.pid))
     wait_until(lambda: gateway.log.read_text().count("Booting worker") % 2 == 0, "two workers that have said so")
@@ -37,7 +37,7 @@ def reload(gateway: Served) -> set[int]:
     return old
 
 
-def test_a_reload_under_load_fails_no_call_and_sends_none_twice(tmp_path: Path) -> None:
+def test_a_reload_under_load_fails_and_repeats_no_call(tmp_path: Path) -> None:
     with holding_upstream() as upstream, processes.gateway(tmp_path, upstream.url) as gateway:
         upstream.release.set()
         with Load.on(gateway.url) as load:
@@ -52,7 +52,7 @@ def test_a_reload_under_load_fails_no_call_and_sends_none_twice(tmp_path: Path) 
         assert gateway.stop() == 0
 
 
-def test_a_reload_waits_for_the_calls_in_flight_and_takes_new_ones_meanwhile(tmp_path: Path) -> None:
+def test_a_reload_finishes_calls_in_flight_and_accepts_new_ones(tmp_path: Path) -> None:
     with (
         holding_upstream() as upstream,
         processes.gateway(tmp_path, upstream.url) as gateway,
@@ -73,7 +73,7 @@ def test_a_reload_waits_for_the_calls_in_flight_and_takes_new_ones_meanwhile(tmp
         assert len(upstream.calls) == len(callers) + 20
 
 
-def test_a_killed_worker_costs_its_own_calls_alone_and_is_replaced(tmp_path: Path) -> None:
+def test_a_killed_worker_loses_only_its_own_calls_and_is_replaced(tmp_path: Path) -> None:
     with (
         holding_upstream() as upstream,
         processes.gateway(tmp_path, upstream.url) as gateway,
@@ -95,11 +95,11 @@ def test_a_killed_worker_costs_its_own_calls_alone_and_is_replaced(tmp_path: Pat
             assert ask(gateway.url, generation(FAST)).status == 200
         upstream.release.set()
         assert [caller.reply().status for caller in held[other]] == [200] * 5
-        assert len(upstream.calls) == 10 + 20  # nothing was sent again
+        assert len(upstream.calls) == 10 + 20  # nothing was repeated
 
 
-def test_readiness_is_refused_to_kept_connections_while_calls_are_being_finished(tmp_path: Path) -> None:
-    """nginx and load balancers ask over connections that they keep; liveness goes on being told."""
+def test_readiness_fails_on_kept_connections_during_shutdown(tmp_path: Path) -> None:
+    """nginx and load balancers check over kept connections; liveness still succeeds."""
     with (
         holding_upstream() as upstream,
         processes.gateway(tmp_path, upstream.url, WEB_CONCURRENCY="1") as gateway,
@@ -113,7 +113,7 @@ def test_readiness_is_refused_to_kept_connections_while_calls_are_being_finished
             assert kept.send(head("GET", "/readyz", key=None)).reply("GET").status == 200
         gateway.process.terminate()
         wait_until(lambda: is_refused(gateway.url), "a refused connection")
-        # A stop keeps such connections for two seconds more.
+        # Shutdown keeps such connections for two more seconds.
         reply = ready.send(head("GET", "/readyz", key=None)).reply("GET")
         assert (reply.status, reply.json) == (503, {"status": "draining"})
         assert reply.headers["connection"] == "close"

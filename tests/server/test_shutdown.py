@@ -1,4 +1,4 @@
-"""A stop finishes the calls in flight, because they have been paid for, and leaves nothing behind."""
+"""Shutdown finishes calls in flight, which have been paid for, and leaves no process behind."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.support import processes
 from tests.support.processes import API_KEY, HOST, ROOT, UPSTREAM_KEY, environment, free_port, gateway_variables, serve
 
 
-def test_a_stop_loses_no_answer_and_refuses_new_callers_at_once(tmp_path: Path) -> None:
+def test_shutdown_loses_no_response_and_rejects_new_callers_at_once(tmp_path: Path) -> None:
     mark = new_mark()
     with (
         holding_upstream() as upstream,
@@ -55,8 +55,8 @@ def test_a_stop_loses_no_answer_and_refuses_new_callers_at_once(tmp_path: Path) 
         assert marked_processes(mark) == []
 
 
-def test_who_had_connected_before_the_stop_is_answered(tmp_path: Path) -> None:
-    """A worker that is too busy to accept finds callers at its door, and the order to stop, at the same time."""
+def test_callers_connected_before_shutdown_get_responses(tmp_path: Path) -> None:
+    """A worker that was too busy to accept sees new connections and the stop signal at the same time."""
     with (
         holding_upstream() as upstream,
         processes.gateway(tmp_path, upstream.url, WEB_CONCURRENCY="1") as gateway,
@@ -82,8 +82,8 @@ def pending_signals(pid: int) -> str:
     return next(line for line in status.splitlines() if line.startswith("ShdPnd:")).split()[1].lstrip("0")
 
 
-def test_a_caller_that_says_nothing_does_not_hold_up_a_stop(tmp_path: Path) -> None:
-    """A browser or a load balancer may have connected ahead of need."""
+def test_an_idle_connection_does_not_delay_shutdown(tmp_path: Path) -> None:
+    """Browsers and load balancers open connections in advance."""
     port = free_port()
     variables = {"PORT": str(port), "HOST": HOST, "AMUX_API_KEYS": API_KEY, "MINIMAX_API_KEY": UPSTREAM_KEY}
     command = "gunicorn --worker-class tests.server.workers.ShortTimeoutWorker wsgi:app"
@@ -93,14 +93,14 @@ def test_a_caller_that_says_nothing_does_not_hold_up_a_stop(tmp_path: Path) -> N
         Caller(gateway.url) as kept,
     ):
         assert kept.send(head("GET", "/healthz")).reply("GET").status == 200
-        time.sleep(1)  # until the silent one has been put aside; nothing tells when
+        time.sleep(1)  # until the idle connection is parked, which nothing reports
         assert gateway.stop(30) == 0  # gunicorn alone: after `keepalive`, 75 seconds
         assert silent.is_hung_up()
         assert kept.is_hung_up()
 
 
 @pytest.mark.parametrize("order", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT], ids=lambda order: order.name)
-def test_a_worker_that_is_still_booting_does_not_hold_up_a_stop(tmp_path: Path, order: signal.Signals) -> None:
+def test_a_booting_worker_does_not_delay_shutdown(tmp_path: Path, order: signal.Signals) -> None:
     mark, port = new_mark(), free_port()
     variables = {MARK: mark, "PORT": str(port), "HOST": HOST, "AMUX_API_KEYS": API_KEY, "MINIMAX_API_KEY": UPSTREAM_KEY}
     command = "gunicorn --worker-class tests.server.workers.SlowSecondWorker wsgi:app"
@@ -112,8 +112,8 @@ def test_a_worker_that_is_still_booting_does_not_hold_up_a_stop(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("order", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda order: order.name)
-def test_the_runner_stops_as_softly(tmp_path: Path, order: signal.Signals) -> None:
-    """Ctrl-C (to the whole foreground group, as a terminal sends it), a kill, and a terminal that is closed."""
+def test_the_runner_shuts_down_gracefully(tmp_path: Path, order: signal.Signals) -> None:
+    """Ctrl-C (sent to the whole foreground group, as a terminal does), SIGTERM, and a closed terminal."""
     mark, port = new_mark(), free_port()
     url = f"http://{HOST}:{port}"
     with holding_upstream() as upstream, ExitStack() as stack:
@@ -143,7 +143,7 @@ def test_the_runner_stops_as_softly(tmp_path: Path, order: signal.Signals) -> No
         wait_until(lambda: marked_processes(mark) == [], "no process left")
 
 
-def test_a_stop_in_the_first_moment_leaves_no_process_either(tmp_path: Path) -> None:
+def test_stopping_during_startup_leaves_no_process(tmp_path: Path) -> None:
     mark, port = new_mark(), free_port()
     runner = subprocess.Popen(
         [sys.executable, "scripts/run.py"],
@@ -167,7 +167,7 @@ def test_a_stop_in_the_first_moment_leaves_no_process_either(tmp_path: Path) -> 
 
 
 def end(runner: subprocess.Popen[bytes]) -> None:
-    """What a test that failed leaves running."""
+    """Kill what a failed test left running."""
     if runner.poll() is None:
         runner.terminate()
         runner.wait(PATIENCE)

@@ -1,4 +1,4 @@
-"""HTTP as it really arrives: broken, slow, cut off, too large, old."""
+"""HTTP at the worker: malformed, slow, truncated, too large and old requests."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SECRET = "what-only-the-caller-knows"
 MB = 1024 * 1024
 TOO_LARGE = MAX_BODY_BYTES + 4 * MB
 
-# Not HTTP at all, or HTTP that nobody should guess the meaning of; each holds `SECRET`.
+# Not HTTP, or ambiguous HTTP; each holds `SECRET`.
 MALFORMED: dict[str, tuple[int, bytes]] = {
     "no request line": (400, f"{SECRET}\r\n\r\n".encode()),
     "TLS": (400, b"\x16\x03\x01\x02\x00\x01\x00" + SECRET.encode() + b"\r\n\r\n"),
@@ -58,7 +58,7 @@ MALFORMED: dict[str, tuple[int, bytes]] = {
     ),
     "two lengths": (400, head("POST", GENERATIONS, "Content-Length: 1", "Content-Length: 2", f"X: {SECRET}")),
     "negative length": (400, head("POST", GENERATIONS, "Content-Length: -1", f"X: {SECRET}")),
-    "length in words": (400, head("POST", GENERATIONS, f"Content-Length: {SECRET}")),
+    "length in message": (400, head("POST", GENERATIONS, f"Content-Length: {SECRET}")),
     "endless length": (400, head("POST", GENERATIONS, f"Content-Length: {'9' * 5000}", f"X: {SECRET}")),
     "chunks in HTTP/1.0": (
         400,
@@ -80,7 +80,7 @@ CODES = {
 
 
 @pytest.mark.parametrize("case", MALFORMED)
-def test_what_is_no_request_is_told_so_in_the_envelope_and_logged_without_its_content(
+def test_malformed_requests_get_the_envelope_and_are_logged_without_content(
     gateway: Served, upstream: ScriptedServer, case: str
 ) -> None:
     status, data = MALFORMED[case]
@@ -100,10 +100,10 @@ def test_what_is_no_request_is_told_so_in_the_envelope_and_logged_without_its_co
     assert health(gateway.url) == 200
 
 
-def test_a_bug_that_the_app_could_not_catch_is_500_and_logged_without_its_words(
+def test_an_error_outside_the_app_is_500_and_logged_without_its_message(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """As when gunicorn refuses a header that the app made."""
+    """For example, gunicorn rejects an invalid header of the app's response."""
     worker = object.__new__(EnvelopeWorker)
     for error in (RuntimeError(SECRET), InvalidResponseHeader(SECRET)):
         caplog.clear()
@@ -126,7 +126,7 @@ def test_a_bug_that_the_app_could_not_catch_is_500_and_logged_without_its_words(
         assert SECRET not in RedactingJsonFormatter().format(bug)
 
 
-# HTTP that can be read, and only then turns out to be wrong.
+# Requests whose head is valid and whose body is not.
 STRANGE: dict[str, tuple[int, bytes]] = {
     "chunk of no size": (400, b"zz\r\n{}\r\n0\r\n\r\n"),
     "chunk without its end": (400, b"2\r\n{}zz0\r\n\r\n"),
@@ -135,7 +135,7 @@ STRANGE: dict[str, tuple[int, bytes]] = {
 
 
 @pytest.mark.parametrize("case", STRANGE)
-def test_broken_chunks_are_the_callers_fault(gateway: Served, upstream: ScriptedServer, case: str) -> None:
+def test_malformed_chunks_are_400(gateway: Served, upstream: ScriptedServer, case: str) -> None:
     status, body = STRANGE[case]
     sent = request_id()
     lines = ("Content-Type: application/json", "Transfer-Encoding: chunked", f"x-request-id: {sent}")
@@ -149,7 +149,7 @@ def test_broken_chunks_are_the_callers_fault(gateway: Served, upstream: Scripted
 
 
 @pytest.mark.parametrize("host", ["", "a b", "[::1", "x" * 2000, "evil.example:99999", "evil.example/path?x@y", "é"])
-def test_a_strange_host_header_is_no_bug(gateway: Served, host: str) -> None:
+def test_an_invalid_host_header_is_not_an_internal_error(gateway: Served, host: str) -> None:
     sent = request_id()
     data = head("GET", "/v1/models", f"x-request-id: {sent}").replace(b"Host: 127.0.0.1", b"Host: " + host.encode())
     reply = ask(gateway.url, data, "GET")
@@ -158,7 +158,7 @@ def test_a_strange_host_header_is_no_bug(gateway: Served, host: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["水\r\nX-Evil: 1", "a\0b", "é", "x" * 100_000, "a, b", ""])
-def test_the_name_of_an_ignored_field_cannot_break_the_answers_head(
+def test_an_ignored_field_name_cannot_break_the_response_headers(
     gateway: Served, upstream: ScriptedServer, name: str
 ) -> None:
     reply = ask(gateway.url, post({"model": MODEL, "prompt": "a", name: 1, "quality": "hd"}))
@@ -193,7 +193,7 @@ def test_a_chunked_upload_needs_no_length(gateway: Served, upstream: ScriptedSer
 
 
 def too_large(gateway: Served, *, with_length: bool) -> Reply:
-    """The answer to a caller who, like openai-node, reads it only after having sent everything."""
+    """The response to a caller that, like openai-node, sends everything before it reads."""
     body = b'{"model": "' + b"a" * TOO_LARGE
     framing = f"Content-Length: {len(body)}" if with_length else "Transfer-Encoding: chunked"
     with Caller(gateway.url) as caller:
@@ -208,7 +208,7 @@ def too_large(gateway: Served, *, with_length: bool) -> Reply:
     return reply
 
 
-def test_too_slow_a_body_is_told_how_long_the_gateway_waits(upstream: ScriptedServer, tmp_path: Path) -> None:
+def test_a_body_that_is_too_slow_gets_408_that_names_the_timeout(upstream: ScriptedServer, tmp_path: Path) -> None:
     with (
         processes.gateway(tmp_path, upstream.url, AMUX_CLIENT_TIMEOUT_SECONDS="1.5") as gateway,
         Caller(gateway.url) as caller,
@@ -221,10 +221,10 @@ def test_too_slow_a_body_is_told_how_long_the_gateway_waits(upstream: ScriptedSe
 
 
 @pytest.mark.parametrize("with_length", [True, False], ids=["length", "chunked"])
-def test_too_large_a_body_is_read_to_its_end_before_it_is_refused(
+def test_a_body_that_is_too_large_is_read_before_it_is_rejected(
     gateway: Served, upstream: ScriptedServer, with_length: bool
 ) -> None:
-    """The caller sees an answer, not a broken pipe, and its connection lives on."""
+    """The caller gets a response instead of a broken pipe, and its connection is kept."""
     reply = too_large(gateway, with_length=with_length)
     assert reply.status == 413
     assert reply.error["code"] == "request_entity_too_large"
@@ -239,7 +239,7 @@ def send_megabytes(caller: Caller, count: int) -> None:
         caller.send(b"100000\r\n" + b"a" * MB + b"\r\n")
 
 
-def test_an_endless_body_is_not_read_for_ever(gateway: Served) -> None:
+def test_an_endless_body_is_read_up_to_a_bound(gateway: Served) -> None:
     sent = request_id()
     with Caller(gateway.url) as caller:
         caller.send(head("POST", GENERATIONS, "Transfer-Encoding: chunked", f"x-request-id: {sent}"))
@@ -253,7 +253,7 @@ def test_an_endless_body_is_not_read_for_ever(gateway: Served) -> None:
 @pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
 @pytest.mark.parametrize("framing", ["Content-Length: 1000", "Transfer-Encoding: chunked"])
 @pytest.mark.parametrize("kind", ["application/json", "multipart/form-data; boundary=line"])
-def test_a_caller_that_leaves_in_the_middle_of_its_upload_is_logged_as_such(
+def test_a_caller_that_disconnects_during_its_upload_is_logged(
     gateway: Served, upstream: ScriptedServer, framing: str, reset: bool, kind: str
 ) -> None:
     sent = request_id()
@@ -272,7 +272,9 @@ def test_a_caller_that_leaves_in_the_middle_of_its_upload_is_logged_as_such(
 
 
 @pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
-def test_a_caller_that_leaves_before_its_answer_is_logged_with_what_was_drawn(tmp_path: Path, reset: bool) -> None:
+def test_a_caller_that_disconnects_before_its_response_is_logged_with_the_image_count(
+    tmp_path: Path, reset: bool
+) -> None:
     sent = request_id()
     with holding_upstream() as upstream, processes.gateway(tmp_path, upstream.url) as gateway:
         with Caller(gateway.url) as caller:
@@ -287,10 +289,10 @@ def test_a_caller_that_leaves_before_its_answer_is_logged_with_what_was_drawn(tm
         assert gateway.stop() == 0
 
 
-# Conversations
+# Connections
 
 
-def test_a_connection_lives_on_after_errors(gateway: Served, upstream: ScriptedServer) -> None:
+def test_a_connection_is_kept_after_errors(gateway: Served, upstream: ScriptedServer) -> None:
     with Caller(gateway.url) as caller:
         for data, status in (
             (post(b"{"), 400),
@@ -306,11 +308,11 @@ def test_a_connection_lives_on_after_errors(gateway: Served, upstream: ScriptedS
     assert len(upstream.received) == 1
 
 
-def test_two_requests_in_one_breath_are_answered_in_order(gateway: Served, upstream: ScriptedServer) -> None:
+def test_pipelined_requests_are_answered_in_order(gateway: Served, upstream: ScriptedServer) -> None:
     with Caller(gateway.url) as caller:
         first, second = request_id(), request_id()
         caller.send(post(b"{", f"x-request-id: {first}") + head("GET", "/healthz", f"x-request-id: {second}"))
-        # One reader for both: a second one would miss what the first has read ahead.
+        # One reader for both responses, because a reader buffers ahead.
         received = b""
         while received.count(b"HTTP/1.1 ") < 2 or not received.endswith(b"}\n"):
             received += caller.socket.recv(65536)
@@ -319,7 +321,9 @@ def test_two_requests_in_one_breath_are_answered_in_order(gateway: Served, upstr
 
 
 @pytest.mark.parametrize("status", [200, 400])
-def test_http_1_0_gets_its_answer_and_then_the_end(gateway: Served, upstream: ScriptedServer, status: int) -> None:
+def test_http_1_0_gets_a_response_and_a_closed_connection(
+    gateway: Served, upstream: ScriptedServer, status: int
+) -> None:
     document = {"model": MODEL, "prompt": "old", "n": 1 if status == 200 else 99}
     with Caller(gateway.url) as caller:
         reply = caller.send(post(document, version="HTTP/1.0")).reply()
@@ -328,7 +332,7 @@ def test_http_1_0_gets_its_answer_and_then_the_end(gateway: Served, upstream: Sc
     assert int(reply.headers["content-length"]) == len(reply.body)
 
 
-def test_head_gets_a_head(gateway: Served) -> None:
+def test_head_gets_headers_only(gateway: Served) -> None:
     with Caller(gateway.url) as caller:
         reply = caller.send(head("HEAD", "/healthz")).reply("HEAD")
         assert (reply.status, reply.body) == (200, b"")
@@ -337,10 +341,10 @@ def test_head_gets_a_head(gateway: Served) -> None:
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is missing: run scripts/install-test-tools")
 @pytest.mark.parametrize(("key", "status"), [(API_KEY, 200), ("unknown", 401)])
-def test_curl_that_waits_for_a_go_gets_one(
+def test_expect_100_continue_is_answered(
     gateway: Served, upstream: ScriptedServer, tmp_path: Path, key: str, status: int
 ) -> None:
-    """curl asks before it uploads much, and waits a second where nobody answers."""
+    """curl sends Expect before large uploads, and waits a second for 100 Continue."""
     body = tmp_path / "body.json"
     body.write_text(json.dumps({"model": MODEL, "prompt": "a", "user": "u" * 2 * MB}))
     command = ["curl", "-sv", "--noproxy", "*", "-H", "Expect: 100-continue", "-H", f"Authorization: Bearer {key}"]
@@ -352,7 +356,7 @@ def test_curl_that_waits_for_a_go_gets_one(
     assert ("data" if status == 200 else "error") in json.loads(done.stdout)
 
 
-def test_a_request_id_is_the_callers_own_only_if_it_is_sane(gateway: Served) -> None:
+def test_a_well_formed_request_id_of_the_caller_is_kept(gateway: Served) -> None:
     for sent, sane in (("a.B-9_", True), ("x" * 128, True), ("x" * 129, False), ("a b", False), ("é", False)):
         reply = ask(
             gateway.url, head("GET", "/healthz").replace(b"Host", b"x-request-id: " + sent.encode() + b"\r\nHost")

@@ -1,4 +1,4 @@
-"""The gateway's worker with less patience, for `gunicorn --worker-class`: what takes five seconds takes a tenth."""
+"""Workers for `gunicorn --worker-class` in tests: one with short timeouts, one that boots slowly."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class ShortTimeoutWorker(EnvelopeWorker):
 
 
 class SlowSecondWorker(EnvelopeWorker):
-    """Only the first one boots at once."""
+    """Every worker but the first boots slowly."""
 
     def init_process(self) -> None:
         if self.age > 1:

@@ -1,4 +1,4 @@
-"""A document with large texts is written as `json.dumps` would write it with strings, its length known before."""
+"""A document with spooled texts is written as `json.dumps` writes it with strings, and its length is known first."""
 
 from __future__ import annotations
 
@@ -12,21 +12,25 @@ from hypothesis import strategies as st
 
 from app.spooling.json_writer import JsonBody
 from app.spooling.spool import CHUNK_BYTES, Spool
-from app.spooling.spooled_text import Base64Text, SpooledText
+from app.spooling.spooled_text import Base64Text, SpooledText, count_white_space
 
 ANY_TEXT = st.text(max_size=20) | st.text(st.characters(exclude_categories=()), max_size=20)
 PLAIN = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E, exclude_characters='"\\'), min_size=1)
 PREFIXES = st.sampled_from(["", "data:image/png;base64,"])
 
 
+WRAPPED = st.text(st.sampled_from("ab/+=\n\r\t\f "), min_size=1)
+
+
 def new_text(spool: Spool, content: bytes, prefix: str, kind: type[SpooledText] = SpooledText) -> SpooledText:
     start = spool.size
     spool.write(content)
-    return kind(spool, start, len(content), prefix)
+    escapes = 0 if kind is Base64Text else count_white_space(content)
+    return kind(spool, start, len(content), prefix, escapes=escapes)
 
 
 def documents(spool: Spool) -> st.SearchStrategy[Any]:
-    plain = st.builds(lambda text, prefix: new_text(spool, text.encode(), prefix), PLAIN, PREFIXES)
+    plain = st.builds(lambda text, prefix: new_text(spool, text.encode(), prefix), PLAIN | WRAPPED, PREFIXES)
     encoded = st.builds(lambda data, prefix: new_text(spool, data, prefix, Base64Text), st.binary(min_size=1), PREFIXES)
     return st.recursive(
         plain | encoded | st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | ANY_TEXT,
@@ -44,7 +48,7 @@ def spelled(value: Any) -> Any:
 
 
 @given(st.data())
-def test_it_is_the_same_json_and_as_long_as_it_says(data: st.DataObject) -> None:
+def test_json_and_length_match_json_dumps(data: st.DataObject) -> None:
     spool = Spool()
     try:
         document = data.draw(documents(spool).filter(lambda value: "Infinity" not in json.dumps(spelled(value))))
@@ -58,7 +62,7 @@ def test_it_is_the_same_json_and_as_long_as_it_says(data: st.DataObject) -> None
         spool.close()
 
 
-def test_large_texts_come_in_chunks() -> None:
+def test_spooled_texts_are_written_in_chunks() -> None:
     spool = Spool()
     image = bytes(range(256)) * (10 * CHUNK_BYTES // 256)
     body = JsonBody({"image_file": new_text(spool, image, "data:,", Base64Text)})
@@ -68,8 +72,8 @@ def test_large_texts_come_in_chunks() -> None:
     spool.close()
 
 
-def test_no_text_can_pass_for_a_large_one() -> None:
-    """Even one with the very marker of its document, which nobody can know, would only have to be in it by chance."""
+def test_a_string_cannot_imitate_a_placeholder() -> None:
+    """The placeholders of a document are random, so no string can contain one except by chance."""
     spool = Spool()
     texts = [f"{'0' * 32}-0", "-0", "a" * 32]
     body = json.loads(b"".join(JsonBody([new_text(spool, b"large", ""), *texts])))
@@ -77,7 +81,7 @@ def test_no_text_can_pass_for_a_large_one() -> None:
     spool.close()
 
 
-def test_without_a_large_text_markers_mean_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_spooled_texts_a_placeholder_is_plain_text(monkeypatch: pytest.MonkeyPatch) -> None:
     class Known:
         hex = "known"
 
@@ -86,6 +90,6 @@ def test_without_a_large_text_markers_mean_nothing(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), b"bytes", object(), {1, 2}])
-def test_what_json_cannot_say_is_not_said(value: Any) -> None:
+def test_values_that_json_does_not_have_are_rejected(value: Any) -> None:
     with pytest.raises((TypeError, ValueError)):
         JsonBody({"a": value})

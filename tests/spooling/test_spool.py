@@ -1,4 +1,4 @@
-"""Where bodies wait: small ones in memory, others in a file that nobody sees; and a full disk is said as such."""
+"""The spool: memory for small bodies, an unlinked file for others, and `SpoolFull` for a full disk."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BIG = b"0123456789abcdef" * (IN_MEMORY_BYTES // 8)
 
 
 def files_in(folder: Path) -> list[str]:
-    """What this process has open there, with a name or without."""
+    """The files in `folder` that this process has open, unlinked ones included."""
     links = []
     for number in os.listdir("/proc/self/fd"):
         try:
@@ -33,7 +33,7 @@ def files_in(folder: Path) -> list[str]:
 
 
 @given(st.lists(st.tuples(st.binary(max_size=50), st.integers(0, 60), st.integers(0, 60))))
-def test_it_grows_at_its_end_wherever_it_was_read(steps: list[tuple[bytes, int, int]]) -> None:
+def test_writes_append_wherever_the_last_read_was(steps: list[tuple[bytes, int, int]]) -> None:
     spool, whole = Spool(), b""
     for data, start, size in steps:
         spool.write(data)
@@ -44,14 +44,14 @@ def test_it_grows_at_its_end_wherever_it_was_read(steps: list[tuple[bytes, int, 
     spool.close()
 
 
-def test_a_small_body_needs_no_file(tmp_path: Path) -> None:
+def test_a_small_body_stays_in_memory(tmp_path: Path) -> None:
     spool = Spool(str(tmp_path))
     spool.write(b"a" * IN_MEMORY_BYTES)
     assert files_in(tmp_path) == []
     spool.close()
 
 
-def test_a_big_body_is_a_file_without_a_name_until_it_is_closed(tmp_path: Path) -> None:
+def test_a_large_body_is_an_unlinked_file_until_it_is_closed(tmp_path: Path) -> None:
     spool = Spool(str(tmp_path))
     for _ in range(4):
         spool.write(BIG)
@@ -66,7 +66,7 @@ def test_a_big_body_is_a_file_without_a_name_until_it_is_closed(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("size", [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES])
-def test_chunks_are_what_was_asked_for_and_no_more(size: int) -> None:
+def test_chunks_yield_exactly_the_requested_range(size: int) -> None:
     spool = Spool()
     spool.write(b"a" * 7 + b"b" * size + b"c" * 7)
     chunks = list(spool.chunks(7, size))
@@ -75,7 +75,7 @@ def test_chunks_are_what_was_asked_for_and_no_more(size: int) -> None:
     spool.close()
 
 
-def test_an_empty_one_has_nothing_to_read_and_nothing_to_close() -> None:
+def test_an_empty_spool_reads_and_closes_without_a_file() -> None:
     spool = Spool("/nowhere")
     assert (spool.size, spool.read(0, 10), list(spool.chunks(0, 0))) == (0, b"", [])
     spool.close()
@@ -107,7 +107,7 @@ class Faulty:
         (errno.EROFS, OSError),
     ],
 )
-def test_no_room_is_told_from_other_faults(
+def test_a_full_disk_raises_spool_full_and_other_errors_do_not(
     monkeypatch: pytest.MonkeyPatch, error: int, expected: type[Exception]
 ) -> None:
     monkeypatch.setattr(tempfile, "SpooledTemporaryFile", lambda **_: Faulty(error))
@@ -120,7 +120,7 @@ def test_no_room_is_told_from_other_faults(
 
 @contextmanager
 def largest_file(size: int) -> Iterator[None]:
-    """The kernel lets this process write no larger one."""
+    """Limit the size of the files that this process may write."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -142,15 +142,15 @@ def test_a_real_file_that_cannot_grow(tmp_path: Path) -> None:
     assert files_in(tmp_path) == []
 
 
-def test_a_folder_that_is_gone_is_no_full_one() -> None:
+def test_a_missing_folder_is_not_reported_as_full() -> None:
     spool = Spool("/nowhere")
     with pytest.raises(FileNotFoundError):
         spool.write(BIG)
     spool.close()
 
 
-def test_a_python_without_nameless_files_unlinks_them_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a file system that does not know O_TMPFILE."""
+def test_files_are_unlinked_at_once_where_o_tmpfile_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some file systems do not support O_TMPFILE."""
     opened: list[Any] = []
     real = os.open
 
@@ -170,7 +170,7 @@ def test_a_python_without_nameless_files_unlinks_them_at_once(tmp_path: Path, mo
     spool.close()
 
 
-def test_werkzeug_may_rewind_it_and_nothing_happens() -> None:
+def test_seek_does_nothing() -> None:
     spool = Spool()
     spool.write(b"abc")
     spool.seek(0)

@@ -108,6 +108,7 @@ def test_outcome_is_unknown_for_errors_after_sending() -> None:
         "upstream_interrupted",
         "upstream_deadline",
         "upstream_invalid_answer",
+        "upstream_server_error",
         "answer_not_stored",
     }
 

@@ -1,7 +1,8 @@
-"""A scripted stand-in for MiniMax on a real socket: it records what it is sent and answers the bytes it is told."""
+"""A fake MiniMax on a real socket: it records requests and sends scripted responses."""
 
 from __future__ import annotations
 
+import base64
 import json
 import socket
 import struct
@@ -18,7 +19,7 @@ Script = Callable[[socket.socket], None]
 
 @dataclass(frozen=True)
 class Received:
-    """One request as it arrived: header names in lower case."""
+    """One request as received, with header names in lower case."""
 
     line: str
     headers: dict[str, str]
@@ -30,7 +31,7 @@ class Received:
 
 
 class ScriptedServer:
-    """Plays `script` on every connection that brings a whole request; `received` holds the requests in order."""
+    """Runs `script` after each whole request; `received` holds the requests in order."""
 
     def __init__(self) -> None:
         self.script: Script = answer(success())
@@ -100,14 +101,14 @@ def scripted_server() -> Iterator[ScriptedServer]:
         server.close()
 
 
-# What MiniMax may say.
+# Response documents.
 
 
 def success(n: int = 1, *, response_format: str = "url", failed: int = 0, **metadata: Any) -> dict[str, Any]:
-    """A good answer with `n` pictures."""
+    """A success with `n` images."""
     key, items = {
         "url": ("image_urls", [f"http://pictures.example/{i}.jpeg?a=1&b=2" for i in range(n)]),
-        "base64": ("image_base64", [f"/9j/picture{i}==" for i in range(n)]),
+        "base64": ("image_base64", [base64.b64encode(b"\xff\xd8\xffimage %d" % i).decode() for i in range(n)]),
     }[response_format]
     return {
         "id": "03ff3cd0820949eb8a410056b5f21d38",
@@ -121,7 +122,7 @@ def refusal(code: Any, message: Any = "a reason") -> dict[str, Any]:
     return {"id": "1", "base_resp": {"status_code": code, "status_msg": message}}
 
 
-# How the wire may say it.
+# Raw HTTP responses.
 
 
 def http_bytes(
@@ -134,7 +135,7 @@ def http_bytes(
 
 
 def answer(document: Any, *, status: int = 200, headers: dict[str, str] | None = None, after: float = 0) -> Script:
-    """A whole answer, `after` seconds; `document` is JSON, or raw bytes as they are."""
+    """A whole response, `after` seconds; `document` is JSON, or raw bytes."""
     body = document if isinstance(document, bytes) else json.dumps(document).encode()
     return raw(http_bytes(body, status=status, headers=headers), after=after)
 
@@ -150,7 +151,7 @@ def raw(data: bytes, *, after: float = 0, then_close: bool = False) -> Script:
 
 
 def half(document: Any) -> Script:
-    """Half of an answer, then an orderly close."""
+    """Half of a response, then an orderly close."""
     body = json.dumps(document).encode()
     return raw(http_bytes(body[: len(body) // 2], length=len(body)), then_close=True)
 
@@ -161,7 +162,7 @@ def reset(connection: socket.socket) -> None:
 
 
 def drip(data: bytes, *, seconds_between: float) -> Script:
-    """One byte at a time, for as long as somebody reads."""
+    """One byte at a time, while the client reads."""
 
     def script(connection: socket.socket) -> None:
         for byte in data:
@@ -172,7 +173,7 @@ def drip(data: bytes, *, seconds_between: float) -> Script:
 
 
 def in_turn(*scripts: Script) -> Script:
-    """The first script for the first request, and so on; the last one for all that follow."""
+    """One script per request, in order; the last one for all further requests."""
     left = list(scripts)
 
     def script(connection: socket.socket) -> None:

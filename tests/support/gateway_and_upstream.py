@@ -1,4 +1,4 @@
-"""A real gateway in front of MiniMax as a script: for rooms that start both once a test process."""
+"""A real gateway in front of a fake MiniMax, for tests that start both once per process."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from tests.support.processes import Served
 
 
 @dataclass(frozen=True)
-class Pair:
+class GatewayAndUpstream:
     upstream: ScriptedServer
     gateway: Served
 
-    def renewed(self) -> ScriptedServer:
-        """The upstream as new: it has received nothing and answers with one picture."""
+    def reset_upstream(self) -> ScriptedServer:
+        """Reset the upstream: no requests received, and a success with one image as its script."""
         self.upstream.received.clear()
         self.upstream.script = answer(success())
         return self.upstream
 
 
 @contextmanager
-def started_pair(folder: Path) -> Iterator[Pair]:
+def start_gateway_and_upstream(folder: Path) -> Iterator[GatewayAndUpstream]:
     with scripted_server() as upstream, processes.gateway(folder, upstream.url) as gateway:
-        yield Pair(upstream, gateway)
+        yield GatewayAndUpstream(upstream, gateway)
