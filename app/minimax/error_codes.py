@@ -120,4 +120,4 @@ ERROR_BODY_CODES: dict[int, str] = {
 }
 
 # These HTTP statuses mean the same with any other body, or with none.
-STATUSES_WITHOUT_BODY = (401, 403)
+STATUSES_WITH_ANY_BODY = (401, 403)

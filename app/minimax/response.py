@@ -11,7 +11,7 @@ from typing import Any
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields
 
-from app.minimax.error_codes import ERROR_BODY_CODES, STATUSES_WITHOUT_BODY
+from app.minimax.error_codes import ERROR_BODY_CODES, STATUSES_WITH_ANY_BODY
 from app.minimax.errors import MinimaxError, redact_status_message
 from app.minimax.images import InvalidImage, check_url, clean_base64
 from app.spooling.json_reader import JsonReader
@@ -122,7 +122,7 @@ def _parse(http_status: int, body: JsonReader) -> Any:
     try:
         return body.read(partial(json.loads, parse_constant=_reject_constant, parse_float=_finite))
     except (ValueError, RecursionError) as error:
-        if http_status in STATUSES_WITHOUT_BODY:
+        if http_status in STATUSES_WITH_ANY_BODY:
             return None
         raise _invalid_response(http_status, "not JSON") from error
 
@@ -150,7 +150,7 @@ def _error_without_base_resp(
 ) -> MinimaxError:
     error = document.get("error") if isinstance(document, dict) else None
     has_error = isinstance(error, dict | str | SpooledText) and bool(error)
-    if http_status not in ERROR_BODY_CODES or not (has_error or http_status in STATUSES_WITHOUT_BODY):
+    if http_status not in ERROR_BODY_CODES or not (has_error or http_status in STATUSES_WITH_ANY_BODY):
         return _invalid_response(http_status, _WRONG_SHAPE)
     message = redact_status_message(error.get("message") if isinstance(error, dict) else error, secrets)
     detail = f"HTTP status {http_status}" + (f": {message}" if message else "")
