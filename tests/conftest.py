@@ -17,7 +17,7 @@ from app.sandbox.app import create_sandbox
 from app.settings import Settings
 from tests.support import processes
 from tests.support.databases import database, empty_db, migrated_sqlite, postgres, test_db  # noqa: F401
-from tests.support.fake_minimax import ScriptedServer, scripted_server
+from tests.support.fake_minimax import FakeMinimax, start_fake_minimax
 from tests.support.gateway_and_upstream import GatewayAndUpstream, start_gateway_and_upstream
 from tests.support.processes import API_KEY, UPSTREAM_KEY, Served
 
@@ -29,14 +29,14 @@ AUTH = {"Authorization": f"Bearer {API_KEY}"}
 
 
 @pytest.fixture
-def upstream() -> Iterator[ScriptedServer]:
+def upstream() -> Iterator[FakeMinimax]:
     """A fake MiniMax on a real socket."""
-    with scripted_server() as server:
+    with start_fake_minimax() as server:
         yield server
 
 
 @pytest.fixture
-def make_client(upstream: ScriptedServer) -> MakeClient:
+def make_client(upstream: FakeMinimax) -> MakeClient:
     """Create a test client of the whole app, with the given settings, in front of `upstream`."""
 
     def make(**chosen: object) -> FlaskClient:

@@ -6,7 +6,7 @@ import pytest
 
 from app.model_catalog import IMAGE_01, IMAGE_01_LIVE, ModelAlias
 from tests.conftest import MakeClient
-from tests.support.fake_minimax import ScriptedServer
+from tests.support.fake_minimax import FakeMinimax
 from tests.support.request_encodings import envelope
 
 MODEL = {"id": "MiniMax-Image-01", "object": "model", "created": 1735689600, "owned_by": "minimax"}
@@ -16,7 +16,7 @@ NO_MODEL = envelope(
 )
 
 
-def test_enabled_models_are_listed(make_client: MakeClient, upstream: ScriptedServer) -> None:
+def test_enabled_models_are_listed(make_client: MakeClient, upstream: FakeMinimax) -> None:
     for enabled, listed in (((IMAGE_01,), [MODEL]), ((IMAGE_01, IMAGE_01_LIVE), [MODEL, LIVE])):
         got = make_client(enabled_models=enabled).get("/v1/models")
         assert (got.status_code, got.get_json()) == (200, {"object": "list", "data": listed})

@@ -17,7 +17,7 @@ from app.storage.database import Database
 from app.storage.usage import UsageStore
 from tests.conftest import MakeClient
 from tests.support.databases import ScratchDatabase
-from tests.support.fake_minimax import ScriptedServer, answer, success
+from tests.support.fake_minimax import FakeMinimax, respond, success
 
 MODEL = "MiniMax-Image-01"
 PROMPT = "A lighthouse that nobody may read of"
@@ -221,10 +221,10 @@ def test_no_usage_endpoint_without_a_database(client: FlaskClient) -> None:
 
 
 def test_every_image_request_is_recorded_whatever_its_outcome(
-    keys: ApiKeyStore, database: Database, gateway: FlaskClient, upstream: ScriptedServer, ask: Ask
+    keys: ApiKeyStore, database: Database, gateway: FlaskClient, upstream: FakeMinimax, ask: Ask
 ) -> None:
     secret = keys.create("harbour", balance=300)
-    upstream.script = answer(success(2), headers={"Trace-Id": "trace-1"})
+    upstream.script = respond(success(2), headers={"Trace-Id": "trace-1"})
     assert draw(gateway, secret, n=2).status_code == 200
     assert draw(gateway, secret, n=2).status_code == 429
     assert draw(gateway, secret, n=10).status_code == 400

@@ -8,8 +8,8 @@ from typing import Any
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from tests.support.fake_minimax import ScriptedServer
-from tests.support.pictures import JPEG, data_url
+from tests.support.fake_minimax import FakeMinimax
+from tests.support.images import JPEG, data_url
 from tests.support.request_encodings import BASE, PLAIN, Part, as_reference, envelope, post_form, post_parts
 
 URL = "https://example.com/face.jpg?a=1&b=%2B#x"
@@ -19,17 +19,17 @@ NOT_BOTH = "Give one reference: {}, not both."
 Post = Callable[[FlaskClient], TestResponse]
 
 
-def sent(upstream: ScriptedServer) -> list[Any]:
+def sent(upstream: FakeMinimax) -> list[Any]:
     return [request.json for request in upstream.received]
 
 
-def check_sent(got: TestResponse, upstream: ScriptedServer, image_file: str) -> None:
+def check_sent(got: TestResponse, upstream: FakeMinimax, image_file: str) -> None:
     payload = PLAIN | {"subject_reference": as_reference(image_file)}
     assert (got.status_code, sent(upstream)) == (200, [payload])
     assert "x-amux-ignored" not in got.headers
 
 
-def check_rejected(got: TestResponse, upstream: ScriptedServer, message: str, param: str) -> None:
+def check_rejected(got: TestResponse, upstream: FakeMinimax, message: str, param: str) -> None:
     assert (got.status_code, got.get_json()) == (400, envelope(message, param))
     assert upstream.received == []
 

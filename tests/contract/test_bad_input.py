@@ -1,4 +1,4 @@
-"""Bodies that no honest client sends: each answer is the envelope, and nothing reaches MiniMax."""
+"""Bodies that no honest client sends: each response is the envelope, and nothing reaches MiniMax."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from werkzeug.serving import make_server
 from werkzeug.test import TestResponse
 
 from tests.conftest import AUTH, MakeClient
-from tests.support.fake_minimax import ScriptedServer
-from tests.support.pictures import JPEG
+from tests.support.fake_minimax import FakeMinimax
+from tests.support.images import JPEG
 from tests.support.request_encodings import (
     BASE,
     BOUNDARY,
@@ -37,7 +37,7 @@ GOOD_FORM = multipart(*BASE.items(), a_file())
 MEMBERS = GOOD[1:-1]
 
 
-def check(got: TestResponse, upstream: ScriptedServer, status: int, code: str, param: str | None = None) -> str:
+def check(got: TestResponse, upstream: FakeMinimax, status: int, code: str, param: str | None = None) -> str:
     """The message, once everything else of the envelope is as told."""
     message: str = got.get_json()["error"]["message"]
     assert (got.status_code, got.get_json()) == (status, envelope(message, param, code))
@@ -89,7 +89,7 @@ BAD_JSON: dict[str, tuple[bytes, str]] = {
 @pytest.mark.parametrize("path", [GENERATIONS, EDITS])
 @pytest.mark.parametrize(("body", "words"), BAD_JSON.values(), ids=BAD_JSON)
 def test_a_body_that_is_no_json_object_is_rejected(
-    client: FlaskClient, upstream: ScriptedServer, path: str, body: bytes, words: str
+    client: FlaskClient, upstream: FakeMinimax, path: str, body: bytes, words: str
 ) -> None:
     assert words in check(client.post(path, data=body, content_type=JSON), upstream, 400, "invalid_json")
 
@@ -104,7 +104,7 @@ def test_a_body_that_is_no_json_object_is_rejected(
         (b'{"model": "image-01", "prompt": "a", "x": [{"y": 1, "y": 2}]}', "y"),
     ],
 )
-def test_a_key_given_twice_is_rejected(client: FlaskClient, upstream: ScriptedServer, body: bytes, name: str) -> None:
+def test_a_key_given_twice_is_rejected(client: FlaskClient, upstream: FakeMinimax, body: bytes, name: str) -> None:
     got = client.post(GENERATIONS, data=body, content_type=JSON)
     assert check(got, upstream, 400, "invalid_json", name) == f"The body gives {name} twice in one object."
 
@@ -112,7 +112,7 @@ def test_a_key_given_twice_is_rejected(client: FlaskClient, upstream: ScriptedSe
 @pytest.mark.parametrize("field", ["prompt", "style", "images", "subject_reference", "extra_body", "watermark", "x"])
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"extra_body":', "}"), ('{"style":', "}")])
 def test_no_depth_of_nesting_is_a_bug(
-    client: FlaskClient, upstream: ScriptedServer, field: str, opening: str, closing: str
+    client: FlaskClient, upstream: FakeMinimax, field: str, opening: str, closing: str
 ) -> None:
     """The parser's limit is near 1,000; whatever comes after it must live with what it lets pass."""
     seen = set()
@@ -129,7 +129,7 @@ def test_no_depth_of_nesting_is_a_bug(
     assert 400 in seen
 
 
-def test_half_a_surrogate_pair_is_no_text(client: FlaskClient, upstream: ScriptedServer) -> None:
+def test_half_a_surrogate_pair_is_no_text(client: FlaskClient, upstream: FakeMinimax) -> None:
     for name in ("model", "prompt", "size", "aspect_ratio", "response_format", "style_type"):
         body = json.dumps(BASE | {name: "\ud83e"})
         check(client.post(GENERATIONS, data=body, content_type=JSON), upstream, 400, "invalid_value", name)
@@ -160,26 +160,24 @@ CONTENT_TYPES = ("", "text/plain", "application/x-www-form-urlencoded", "applica
 
 @pytest.mark.parametrize("content_type", CONTENT_TYPES)
 @pytest.mark.parametrize("path", [GENERATIONS, EDITS])
-def test_another_content_type_is_415(
-    client: FlaskClient, upstream: ScriptedServer, path: str, content_type: str
-) -> None:
+def test_another_content_type_is_415(client: FlaskClient, upstream: FakeMinimax, path: str, content_type: str) -> None:
     got = client.post(path, data=GOOD, content_type=content_type)
     assert "application/json" in check(got, upstream, 415, "unsupported_media_type")
 
 
-def test_no_content_type_is_415(client: FlaskClient, upstream: ScriptedServer) -> None:
+def test_no_content_type_is_415(client: FlaskClient, upstream: FakeMinimax) -> None:
     got = client.post(GENERATIONS, data=GOOD)
     assert "Content-Type" not in got.request.headers
     check(got, upstream, 415, "unsupported_media_type")
 
 
-def test_generations_takes_no_form(client: FlaskClient, upstream: ScriptedServer) -> None:
+def test_generations_takes_no_form(client: FlaskClient, upstream: FakeMinimax) -> None:
     got = client.post(GENERATIONS, data=GOOD_FORM, content_type=FORM)
     assert "on /v1/images/edits only" in check(got, upstream, 415, "unsupported_media_type")
 
 
 @pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "APPLICATION/JSON", "application/x+json"])
-def test_every_spelling_of_json_is_read(client: FlaskClient, upstream: ScriptedServer, content_type: str) -> None:
+def test_every_spelling_of_json_is_read(client: FlaskClient, upstream: FakeMinimax, content_type: str) -> None:
     assert client.post(GENERATIONS, data=GOOD, content_type=content_type).status_code == 200
     assert [request.json for request in upstream.received] == [PLAIN]
 
@@ -187,7 +185,7 @@ def test_every_spelling_of_json_is_read(client: FlaskClient, upstream: ScriptedS
 @pytest.mark.parametrize("path", [GENERATIONS, EDITS])
 @pytest.mark.parametrize("more", [b"", b" \r\n"])
 def test_a_byte_order_mark_before_json_is_dropped(
-    client: FlaskClient, upstream: ScriptedServer, path: str, more: bytes
+    client: FlaskClient, upstream: FakeMinimax, path: str, more: bytes
 ) -> None:
     body = json.dumps(BASE | {"subject_reference": REFERENCE}).encode()
     assert client.post(path, data=b"\xef\xbb\xbf" + more + body, content_type=JSON).status_code == 200
@@ -204,7 +202,7 @@ CODINGS = ["gzip", "br", "deflate", "zstd", "GZIP", "x-gzip", "identity, gzip", 
     ids=["json generations", "json edits", "form", "gzip"],
 )
 def test_a_content_encoding_is_415_and_named(
-    client: FlaskClient, upstream: ScriptedServer, path: str, content_type: str, body: bytes, coding: str
+    client: FlaskClient, upstream: FakeMinimax, path: str, content_type: str, body: bytes, coding: str
 ) -> None:
     """Whether the body is compressed or not: it is not looked at."""
     got = client.post(path, data=body, content_type=content_type, headers={"Content-Encoding": coding})
@@ -217,7 +215,7 @@ def test_a_content_encoding_is_415_and_named(
     ("path", "content_type", "body"), [(GENERATIONS, JSON, GOOD), (EDITS, FORM, GOOD_FORM)], ids=["json", "form"]
 )
 def test_the_identity_encoding_is_none(
-    client: FlaskClient, upstream: ScriptedServer, path: str, content_type: str, body: bytes, coding: str
+    client: FlaskClient, upstream: FakeMinimax, path: str, content_type: str, body: bytes, coding: str
 ) -> None:
     got = client.post(path, data=body, content_type=content_type, headers={"Content-Encoding": coding})
     assert (got.status_code, len(upstream.received)) == (200, 1)
@@ -246,7 +244,7 @@ BAD_FORMS: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize(("body", "words"), BAD_FORMS.values(), ids=BAD_FORMS)
-def test_a_broken_form_is_rejected(client: FlaskClient, upstream: ScriptedServer, body: bytes, words: str) -> None:
+def test_a_broken_form_is_rejected(client: FlaskClient, upstream: FakeMinimax, body: bytes, words: str) -> None:
     assert words in check(client.post(EDITS, data=body, content_type=FORM), upstream, 400, "invalid_form")
 
 
@@ -254,7 +252,7 @@ def test_a_broken_form_is_rejected(client: FlaskClient, upstream: ScriptedServer
 @pytest.mark.parametrize("name", ["image", "prompt", "x" * 100])
 @pytest.mark.parametrize("filename", [b"", b'; filename="a.jpg"'])
 def test_a_transfer_encoding_of_a_part_is_rejected_and_named(
-    client: FlaskClient, upstream: ScriptedServer, name: str, encoding: str, filename: bytes
+    client: FlaskClient, upstream: FakeMinimax, name: str, encoding: str, filename: bytes
 ) -> None:
     head = DISPOSITION + f'; name="{name}"'.encode() + filename
     head += b"\r\ncontent-transfer-ENCODING:" + encoding.encode()
@@ -265,7 +263,7 @@ def test_a_transfer_encoding_of_a_part_is_rejected_and_named(
 
 @pytest.mark.parametrize("encoding", ["7bit", "8bit", "binary", "Binary", "8BIT", " binary ", ""])
 def test_a_transfer_encoding_that_changes_nothing_is_fine(
-    client: FlaskClient, upstream: ScriptedServer, encoding: str
+    client: FlaskClient, upstream: FakeMinimax, encoding: str
 ) -> None:
     line = b"\r\nContent-Transfer-Encoding: " + encoding.encode()
     image = part(DISPOSITION + b'; name="image"; filename="a.jpg"\r\nContent-Type: image/jpeg' + line, JPEG)
@@ -275,14 +273,12 @@ def test_a_transfer_encoding_that_changes_nothing_is_fine(
 
 
 @pytest.mark.parametrize("boundary", ["", "; boundary=", "; boundary=\xff", "; boundary=" + "a" * 10_000, "; boundary"])
-def test_a_form_without_its_boundary_is_rejected(client: FlaskClient, upstream: ScriptedServer, boundary: str) -> None:
+def test_a_form_without_its_boundary_is_rejected(client: FlaskClient, upstream: FakeMinimax, boundary: str) -> None:
     got = client.post(EDITS, data=GOOD_FORM, content_type=f"multipart/form-data{boundary}")
     check(got, upstream, 400, "invalid_form")
 
 
-def test_an_empty_form_is_an_error_naming_the_first_missing_field(
-    client: FlaskClient, upstream: ScriptedServer
-) -> None:
+def test_an_empty_form_is_an_error_naming_the_first_missing_field(client: FlaskClient, upstream: FakeMinimax) -> None:
     for body in (b"", END):
         got = client.post(EDITS, data=body, content_type=FORM)
         assert check(got, upstream, 400, "invalid_value", "model") == "model is required."
@@ -304,33 +300,33 @@ BAD_NAMES: list[tuple[list[Part], str, str]] = [
 
 @pytest.mark.parametrize(("parts", "param", "message"), BAD_NAMES, ids=lambda value: repr(value)[:50])
 def test_a_form_is_never_guessed_at(
-    client: FlaskClient, upstream: ScriptedServer, parts: list[Part], param: str, message: str
+    client: FlaskClient, upstream: FakeMinimax, parts: list[Part], param: str, message: str
 ) -> None:
     got = post_parts(client, *BASE.items(), *parts, a_file())
     assert check(got, upstream, 400, "invalid_value", param) == message
 
 
 @pytest.mark.parametrize("text", [b"\xff", b"a\xf0\x9f\xa6", b"\xed\xa0\x80", b"\xc0\x80", "\ufffd".encode()])
-def test_a_form_field_that_is_not_utf_8_is_rejected(client: FlaskClient, upstream: ScriptedServer, text: bytes) -> None:
+def test_a_form_field_that_is_not_utf_8_is_rejected(client: FlaskClient, upstream: FakeMinimax, text: bytes) -> None:
     """U+FFFD itself cannot be told from what the parser writes for broken bytes."""
     got = post_parts(client, ("model", "image-01"), ("prompt", text), a_file())
     message = check(got, upstream, 400, "invalid_value", "prompt")
     assert message == "prompt is not valid UTF-8, or holds U+FFFD."
 
 
-def test_a_form_of_10_000_fields_is_413(client: FlaskClient, upstream: ScriptedServer) -> None:
+def test_a_form_of_10_000_fields_is_413(client: FlaskClient, upstream: FakeMinimax) -> None:
     for name in ("x{}", "x", "x[]", "subject_reference[][{}]"):
         got = post_parts(client, *((name.format(i), "1") for i in range(10_000)))
         check(got, upstream, 413, "request_entity_too_large")
 
 
-def test_a_form_of_900_fields_is_fine(client: FlaskClient, upstream: ScriptedServer) -> None:
+def test_a_form_of_900_fields_is_fine(client: FlaskClient, upstream: FakeMinimax) -> None:
     got = post_parts(client, *BASE.items(), a_file(), *((f"x{i}", "1") for i in range(900)))
     assert (got.status_code, len(upstream.received)) == (200, 1)
     assert len(got.headers["x-amux-ignored"]) < 4096
 
 
-def test_path_like_names_are_only_names(client: FlaskClient, upstream: ScriptedServer) -> None:
+def test_path_like_names_are_only_names(client: FlaskClient, upstream: FakeMinimax) -> None:
     parts: list[Part] = [("../../etc/passwd", "x"), ("a/b", "x"), ("__proto__[x]", "x"), ("a\0b", "x")]
     got = post_parts(client, *BASE.items(), a_file(name="../../../etc/passwd\0.jpg"), *parts)
     assert (got.status_code, len(upstream.received)) == (200, 1)
@@ -341,7 +337,7 @@ def test_path_like_names_are_only_names(client: FlaskClient, upstream: ScriptedS
     ("path", "content_type", "body"), [(GENERATIONS, JSON, GOOD), (EDITS, FORM, GOOD_FORM)], ids=["json", "form"]
 )
 def test_a_body_shorter_than_its_length_is_rejected(
-    client: FlaskClient, upstream: ScriptedServer, path: str, content_type: str, body: bytes
+    client: FlaskClient, upstream: FakeMinimax, path: str, content_type: str, body: bytes
 ) -> None:
     """Even where what has come would be a whole request."""
     overrides = {"CONTENT_LENGTH": str(len(body) + 1)}
@@ -350,9 +346,7 @@ def test_a_body_shorter_than_its_length_is_rejected(
 
 
 @pytest.mark.parametrize(("path", "content_type"), [(GENERATIONS, JSON), (EDITS, JSON), (EDITS, FORM)])
-def test_a_body_over_the_limit_is_413(
-    client: FlaskClient, upstream: ScriptedServer, path: str, content_type: str
-) -> None:
+def test_a_body_over_the_limit_is_413(client: FlaskClient, upstream: FakeMinimax, path: str, content_type: str) -> None:
     got = client.post(path, data=bytes(16 * 1024 * 1024 + 1), content_type=content_type)
     check(got, upstream, 413, "request_entity_too_large")
 
@@ -373,17 +367,17 @@ def address(make_client: MakeClient) -> Iterator[tuple[str, int]]:
     ("path", "content_type", "body"), [(GENERATIONS, JSON, GOOD), (EDITS, FORM, GOOD_FORM)], ids=["json", "form"]
 )
 def test_a_caller_that_stops_sending_gets_an_error(
-    address: tuple[str, int], upstream: ScriptedServer, path: str, content_type: str, body: bytes
+    address: tuple[str, int], upstream: FakeMinimax, path: str, content_type: str, body: bytes
 ) -> None:
     head = [f"POST {path} HTTP/1.1", "Host: gateway", f"Content-Type: {content_type}", f"Content-Length: {len(body)}"]
     head += [f"{name}: {value}" for name, value in AUTH.items()]
     with socket.create_connection(address, timeout=30) as connection:
         connection.sendall("\r\n".join([*head, "", ""]).encode() + body[: len(body) // 2])
         connection.shutdown(socket.SHUT_WR)
-        answer = HTTPResponse(connection)
-        answer.begin()
-        document = json.loads(answer.read())
-    assert (answer.status, document) == (
+        response = HTTPResponse(connection)
+        response.begin()
+        document = json.loads(response.read())
+    assert (response.status, document) == (
         400,
         envelope("The request body ended before its Content-Length.", None, "bad_request"),
     )

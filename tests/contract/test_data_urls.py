@@ -10,8 +10,8 @@ from tests.contract.reference_requests import (
     in_form,
     in_json,
 )
-from tests.support.fake_minimax import ScriptedServer
-from tests.support.pictures import JPEG, data_url
+from tests.support.fake_minimax import FakeMinimax
+from tests.support.images import JPEG, data_url
 from tests.support.request_encodings import (
     EDITS,
     GENERATIONS,
@@ -65,7 +65,7 @@ BROWSERS: dict[str, str] = {
 
 @pytest.mark.parametrize("text", BROWSERS.values(), ids=BROWSERS)
 def test_a_data_url_is_read_as_browsers_read_it_and_sent_clean(
-    client: FlaskClient, upstream: ScriptedServer, text: str
+    client: FlaskClient, upstream: FakeMinimax, text: str
 ) -> None:
     posts = [
         in_json(GENERATIONS, subject_reference=as_reference(text)),
@@ -82,7 +82,7 @@ def test_a_data_url_is_read_as_browsers_read_it_and_sent_clean(
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\t", "\f", " ", "%0A", "\r\n\t "])
 @pytest.mark.parametrize("pads", [0, 1, 2])
-def test_a_large_data_url_is_read_so_too(client: FlaskClient, upstream: ScriptedServer, end: str, pads: int) -> None:
+def test_a_large_data_url_is_read_so_too(client: FlaskClient, upstream: FakeMinimax, end: str, pads: int) -> None:
     image = JPEG.ljust(1_200_000 - pads, b"~")
     url = data_url(image)
     assert url.endswith("=" * pads)

@@ -27,7 +27,7 @@ from app.services.image_request import ImageResult
 from app.settings import Settings
 from app.web.body_limits import MAX_BODY_BYTES, MAX_DRAINED_BYTES
 from tests.conftest import AUTH, MakeClient
-from tests.support.fake_minimax import ScriptedServer
+from tests.support.fake_minimax import FakeMinimax
 from tests.support.processes import API_KEY
 from tests.support.request_encodings import BOUNDARY, multipart
 
@@ -184,9 +184,9 @@ class Upload(io.RawIOBase):
 @pytest.mark.parametrize("content_type", ["application/json", "multipart/form-data; boundary=b"])
 @pytest.mark.parametrize("size", [MAX_BODY_BYTES + 1, MAX_DRAINED_BYTES, MAX_DRAINED_BYTES * 4])
 def test_too_large_a_body_is_read_up_to_a_bound_and_then_413(
-    client: FlaskClient, upstream: ScriptedServer, content_type: str, size: int
+    client: FlaskClient, upstream: FakeMinimax, content_type: str, size: int
 ) -> None:
-    """Who is still sending when the answer comes sees a broken pipe instead, and sends everything again."""
+    """A caller that is still sending when the response comes sees a broken pipe, and sends everything again."""
     upload = Upload(size)
     response = client.post(EDITS, environ_overrides=upload.environ, content_type=content_type)
     message = assert_envelope(response, 413, "request_entity_too_large")
@@ -300,7 +300,7 @@ def test_head_of_an_error_has_no_body(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize("path", [GENERATIONS, EDITS])
-def test_options_say_what_is_allowed_and_draw_nothing(client: FlaskClient, upstream: ScriptedServer, path: str) -> None:
+def test_options_say_what_is_allowed_and_draw_nothing(client: FlaskClient, upstream: FakeMinimax, path: str) -> None:
     response = client.options(path, headers={"x-request-id": "options-1"})
     assert (response.status_code, response.headers["x-request-id"]) == (200, "options-1")
     assert set(response.headers["Allow"].split(", ")) == {"POST", "OPTIONS"}
@@ -335,7 +335,7 @@ WRONG_KEYS: tuple[str | None, ...] = (
 @pytest.mark.parametrize("sent", WRONG_KEYS, ids=[repr(sent)[:40] for sent in WRONG_KEYS])
 @pytest.mark.parametrize(("method", "path"), [("POST", GENERATIONS), ("POST", EDITS), ("GET", "/v1/models")])
 def test_no_key_and_a_wrong_one_are_401_in_the_same_words(
-    client: FlaskClient, upstream: ScriptedServer, method: str, path: str, sent: str | None
+    client: FlaskClient, upstream: FakeMinimax, method: str, path: str, sent: str | None
 ) -> None:
     del client.environ_base["HTTP_AUTHORIZATION"]
     headers = Headers() if sent is None else Headers({"Authorization": sent})

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from tests.support.fake_minimax import ScriptedServer, answer, success
+from tests.support.fake_minimax import FakeMinimax, respond, success
 from tests.support.request_encodings import BASE, ENCODINGS, FORM_EDITS, JSON_ENCODINGS, PLAIN, Encoding
 
 RATIOS = ("1:1", "16:9", "4:3", "3:2", "2:3", "3:4", "9:16", "21:9")
@@ -34,9 +34,9 @@ def same(**fields: Any) -> Row:
     return Row(fields, fields)
 
 
-def check(client: FlaskClient, upstream: ScriptedServer, encoding: Encoding, row: Row) -> None:
+def check(client: FlaskClient, upstream: FakeMinimax, encoding: Encoding, row: Row) -> None:
     payload = PLAIN | row.sent | encoding.adds
-    upstream.script = answer(success(payload["n"], response_format=payload["response_format"]))
+    upstream.script = respond(success(payload["n"], response_format=payload["response_format"]))
     got = encoding.post(client, BASE | row.fields)
     assert (got.status_code, [request.json for request in upstream.received]) == (200, [payload])
     assert got.headers.get("x-amux-ignored") == row.ignored
@@ -181,7 +181,7 @@ ROWS = [
 @pytest.mark.parametrize("row", ROWS, ids=str)
 @pytest.mark.parametrize("encoding", ENCODINGS, ids=str)
 def test_every_field_reaches_minimax_by_every_way_in(
-    client: FlaskClient, upstream: ScriptedServer, encoding: Encoding, row: Row
+    client: FlaskClient, upstream: FakeMinimax, encoding: Encoding, row: Row
 ) -> None:
     check(client, upstream, encoding, row)
 
@@ -224,12 +224,12 @@ FORM_NULLS = [
 
 
 @pytest.mark.parametrize("row", FORM_ROWS + FORM_NULLS, ids=str)
-def test_a_form_says_in_text_what_json_says_in_types(client: FlaskClient, upstream: ScriptedServer, row: Row) -> None:
+def test_a_form_says_in_text_what_json_says_in_types(client: FlaskClient, upstream: FakeMinimax, row: Row) -> None:
     check(client, upstream, FORM_EDITS, row)
 
 
 @pytest.mark.parametrize("encoding", JSON_ENCODINGS, ids=str)
-def test_an_empty_string_is_not_null_in_json(client: FlaskClient, upstream: ScriptedServer, encoding: Encoding) -> None:
+def test_an_empty_string_is_not_null_in_json(client: FlaskClient, upstream: FakeMinimax, encoding: Encoding) -> None:
     for name in ("aspect_ratio", "response_format", "style_type", "n", "seed"):
         got = encoding.post(client, BASE | {name: ""})
         assert (got.status_code, got.get_json()["error"]["param"]) == (400, name)

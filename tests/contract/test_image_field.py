@@ -22,8 +22,8 @@ from tests.contract.reference_requests import (
     sent,
 )
 from tests.contract.test_references import BAD_IMAGE_FILES
-from tests.support.fake_minimax import ScriptedServer
-from tests.support.pictures import GIF, JPEG, PNG, WEBP, data_url
+from tests.support.fake_minimax import FakeMinimax
+from tests.support.images import GIF, JPEG, PNG, WEBP, data_url
 from tests.support.request_encodings import (
     BASE,
     EDITS,
@@ -116,7 +116,7 @@ SEVERAL: dict[str, tuple[Post, str, str]] = {
 
 @pytest.mark.parametrize(("post", "message", "param"), SEVERAL.values(), ids=SEVERAL)
 def test_more_than_one_reference_is_rejected_in_any_spellings(
-    client: FlaskClient, upstream: ScriptedServer, post: Post, message: str, param: str
+    client: FlaskClient, upstream: FakeMinimax, post: Post, message: str, param: str
 ) -> None:
     check_rejected(post(client), upstream, message, param)
 
@@ -127,7 +127,7 @@ IMAGE_FIELDS += [[image] for image in IMAGE_FIELDS]
 
 @pytest.mark.parametrize("image", IMAGE_FIELDS, ids=lambda image: repr(image)[:40])
 @pytest.mark.parametrize("path", [GENERATIONS, EDITS])
-def test_image_in_json_is_the_reference(client: FlaskClient, upstream: ScriptedServer, path: str, image: Any) -> None:
+def test_image_in_json_is_the_reference(client: FlaskClient, upstream: FakeMinimax, path: str, image: Any) -> None:
     as_url = json.loads(json.dumps(image).replace(DATA, URL))
     for fields in ({"image": image}, {"extra_body": {"image": image}}, {"image": image, "extra_body": {"image": URL}}):
         check_sent(client.post(path, json=BASE | fields), upstream, DATA)
@@ -141,7 +141,7 @@ def test_image_in_json_is_the_reference(client: FlaskClient, upstream: ScriptedS
 @pytest.mark.parametrize("reference", [URL, DATA, f" {DATA}\n", DATA.replace("/", "%2F")], ids=lambda text: text[:40])
 @pytest.mark.parametrize("name", ["image", "image[]", "image[0]", "image[7]", "image[url]", "image[][image_url]"])
 def test_image_as_a_text_of_a_form_is_the_reference(
-    client: FlaskClient, upstream: ScriptedServer, name: str, reference: str
+    client: FlaskClient, upstream: FakeMinimax, name: str, reference: str
 ) -> None:
     clean = URL if reference == URL else DATA
     check_sent(post_parts(client, *BASE.items(), (name, reference)), upstream, clean)
@@ -151,7 +151,7 @@ def test_image_as_a_text_of_a_form_is_the_reference(
 
 
 @pytest.mark.parametrize("image", [URL, {"url": URL}, [{"image_url": URL}], None], ids=repr)
-def test_image_as_json_in_a_form(client: FlaskClient, upstream: ScriptedServer, image: Any) -> None:
+def test_image_as_json_in_a_form(client: FlaskClient, upstream: FakeMinimax, image: Any) -> None:
     if image is None:  # openai-node's advice for null in a form
         check_sent(in_form(a_file, image="null")(client), upstream, DATA)
     else:
@@ -161,7 +161,7 @@ def test_image_as_json_in_a_form(client: FlaskClient, upstream: ScriptedServer, 
         check_sent(in_form(extra_body=json.dumps({"image": image}))(client), upstream, URL)
 
 
-def test_other_members_of_image_are_listed_as_ignored(client: FlaskClient, upstream: ScriptedServer) -> None:
+def test_other_members_of_image_are_listed_as_ignored(client: FlaskClient, upstream: FakeMinimax) -> None:
     got = client.post(GENERATIONS, json=BASE | {"image": {"url": URL, "detail": "high", "file_id": None}})
     assert (got.status_code, got.headers["x-amux-ignored"]) == (200, "image.detail")
     assert sent(upstream) == [PLAIN | {"subject_reference": as_reference(URL)}]
@@ -175,7 +175,7 @@ SHAPES += [{"url": 1}, {"url": [URL]}, {"url": {"url": URL}}, {"image_url": {"ur
 @pytest.mark.parametrize("image", SHAPES, ids=repr)
 @pytest.mark.parametrize("path", [GENERATIONS, EDITS])
 def test_an_image_of_another_shape_is_rejected(
-    client: FlaskClient, upstream: ScriptedServer, path: str, image: Any
+    client: FlaskClient, upstream: FakeMinimax, path: str, image: Any
 ) -> None:
     check_rejected(client.post(path, json=BASE | {"image": image}), upstream, NO_IMAGE, "image")
     check_rejected(client.post(path, json=BASE | {"extra_body": {"image": image}}), upstream, NO_IMAGE, "image")
@@ -186,7 +186,7 @@ TEXTS = [(bad, fault) for bad, fault in BAD_IMAGE_FILES if isinstance(bad, str) 
 
 @pytest.mark.parametrize(("image", "fault"), TEXTS, ids=lambda value: repr(value)[:40])
 def test_the_text_of_an_image_is_a_url_or_a_data_url_or_rejected(
-    client: FlaskClient, upstream: ScriptedServer, image: str, fault: str
+    client: FlaskClient, upstream: FakeMinimax, image: str, fault: str
 ) -> None:
     for path in (GENERATIONS, EDITS):
         check_rejected(client.post(path, json=BASE | {"image": image}), upstream, f"image {fault}.", "image")
@@ -200,13 +200,13 @@ NAMELESS = ["image/jpeg", "image/png", "image/webp", "IMAGE/JPEG", "image/jpeg; 
 @pytest.mark.parametrize("declared", NAMELESS)
 @pytest.mark.parametrize(("image", "kind"), [(JPEG, "image/jpeg"), (PNG, "image/png")], ids=["jpeg", "png"])
 def test_a_part_without_a_file_name_is_a_file_if_it_declares_an_image_type(
-    client: FlaskClient, upstream: ScriptedServer, image: bytes, kind: str, declared: str, part: str
+    client: FlaskClient, upstream: FakeMinimax, image: bytes, kind: str, declared: str, part: str
 ) -> None:
     got = post_form(client, BASE, a_file(image, part=part, name=None, mime_type=declared))
     check_sent(got, upstream, data_url(image, kind))
 
 
-def test_a_file_without_a_name_is_held_to_the_rules_of_one(client: FlaskClient, upstream: ScriptedServer) -> None:
+def test_a_file_without_a_name_is_held_to_the_rules_of_one(client: FlaskClient, upstream: FakeMinimax) -> None:
     nameless = a_file(name=None)
     check_rejected(post_form(client, BASE, nameless, a_file()), upstream, ONE.format(2), "image")
     check_rejected(post_form(client, BASE | {"image": URL}, nameless), upstream, ONE.format(2), "image")
@@ -232,7 +232,7 @@ NO_FILE_NAME = (
 @pytest.mark.parametrize("declared", [None, "", "application/octet-stream", "text/plain", "imagejpeg", "x/image/png"])
 @pytest.mark.parametrize("image", [JPEG, PNG, WEBP, b"\xff"], ids=["jpeg", "png", "webp", "a byte"])
 def test_any_other_binary_part_without_a_file_name_is_rejected(
-    client: FlaskClient, upstream: ScriptedServer, image: bytes, declared: str | None, part: str
+    client: FlaskClient, upstream: FakeMinimax, image: bytes, declared: str | None, part: str
 ) -> None:
     got = post_form(client, BASE, a_file(image, part=part, name=None, mime_type=declared))
     check_rejected(got, upstream, NO_FILE_NAME, "image")
@@ -240,6 +240,6 @@ def test_any_other_binary_part_without_a_file_name_is_rejected(
 
 @pytest.mark.parametrize("declared", [None, "text/plain", "text/plain; charset=utf-8", "application/octet-stream"])
 def test_a_part_without_a_file_name_that_is_a_url_is_the_reference(
-    client: FlaskClient, upstream: ScriptedServer, declared: str | None
+    client: FlaskClient, upstream: FakeMinimax, declared: str | None
 ) -> None:
     check_sent(post_form(client, BASE, a_file(URL.encode(), name=None, mime_type=declared)), upstream, URL)

@@ -25,7 +25,7 @@ from app.services.image_request import ImageResult
 from app.settings import Settings
 from app.spooling.json_writer import JsonBody
 from tests.conftest import AUTH
-from tests.support.pictures import JPEG, PNG, WEBP, data_url
+from tests.support.images import JPEG, PNG, WEBP, data_url
 from tests.support.processes import API_KEY, UPSTREAM_KEY
 from tests.support.request_encodings import EDITS, GENERATIONS, Part, a_file, as_reference, post_parts, texts
 

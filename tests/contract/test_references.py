@@ -23,8 +23,8 @@ from tests.contract.reference_requests import (
     in_pairs,
     sent,
 )
-from tests.support.fake_minimax import ScriptedServer
-from tests.support.pictures import GIF, JPEG, PNG, WEBP, data_url
+from tests.support.fake_minimax import FakeMinimax
+from tests.support.images import GIF, JPEG, PNG, WEBP, data_url
 from tests.support.request_encodings import (
     BASE,
     BOUNDARY,
@@ -80,7 +80,7 @@ THREE_WAYS = {
 
 @pytest.mark.parametrize("post", THREE_WAYS.values(), ids=THREE_WAYS)
 def test_every_way_of_giving_a_reference_ends_in_the_same_payload(
-    client: FlaskClient, upstream: ScriptedServer, post: Post
+    client: FlaskClient, upstream: FakeMinimax, post: Post
 ) -> None:
     check_sent(post(client), upstream, DATA)
 
@@ -90,7 +90,7 @@ def test_every_way_of_giving_a_reference_ends_in_the_same_payload(
     "name", ["face.jpg", "upload", "", "../../etc/passwd", "..\\..\\x", "/dev/null", "水彩.jpg", "a;b.jpg", "face.webp"]
 )
 def test_a_file_counts_by_its_part_name_and_never_by_its_file_name(
-    client: FlaskClient, upstream: ScriptedServer, part: str, name: str
+    client: FlaskClient, upstream: FakeMinimax, part: str, name: str
 ) -> None:
     check_sent(post_form(client, BASE, a_file(part=part, name=name)), upstream, DATA)
 
@@ -100,7 +100,7 @@ def test_a_file_counts_by_its_part_name_and_never_by_its_file_name(
     "declared", ["application/octet-stream", "image/jpeg", "image/png", "image/webp", "text/plain; charset=x", ""]
 )
 def test_the_type_of_a_file_comes_from_its_first_bytes(
-    client: FlaskClient, upstream: ScriptedServer, image: bytes, kind: str, declared: str
+    client: FlaskClient, upstream: FakeMinimax, image: bytes, kind: str, declared: str
 ) -> None:
     check_sent(post_form(client, BASE, a_file(image, mime_type=declared)), upstream, data_url(image, kind))
 
@@ -110,7 +110,7 @@ def test_the_type_of_a_file_comes_from_its_first_bytes(
     "head", ["data:image/jpeg", "data:image/png", "data:image/webp", "data:", "DATA:IMAGE/JPEG", "data:image/png;a=b"]
 )
 def test_the_type_of_a_data_url_comes_from_its_first_bytes(
-    client: FlaskClient, upstream: ScriptedServer, image: bytes, kind: str, head: str
+    client: FlaskClient, upstream: FakeMinimax, image: bytes, kind: str, head: str
 ) -> None:
     reference = as_reference(f"{head};base64,{base64.b64encode(image).decode()}")
     check_sent(client.post(GENERATIONS, json=BASE | {"subject_reference": reference}), upstream, data_url(image, kind))
@@ -131,7 +131,7 @@ NO_PICTURES = {
 
 @pytest.mark.parametrize("image", NO_PICTURES.values(), ids=NO_PICTURES)
 def test_what_is_no_jpeg_or_png_is_rejected_and_both_are_named(
-    client: FlaskClient, upstream: ScriptedServer, image: bytes
+    client: FlaskClient, upstream: FakeMinimax, image: bytes
 ) -> None:
     check_rejected(post_form(client, BASE, a_file(image)), upstream, "image must be a JPEG or PNG image.", "image")
     reference = as_reference(data_url(image))
@@ -140,7 +140,7 @@ def test_what_is_no_jpeg_or_png_is_rejected_and_both_are_named(
     check_rejected(got, upstream, f"{param} must be a JPEG or PNG image.", param)
 
 
-def test_an_image_is_smaller_than_10_mb(client: FlaskClient, upstream: ScriptedServer) -> None:
+def test_an_image_is_smaller_than_10_mb(client: FlaskClient, upstream: FakeMinimax) -> None:
     """Counted in decoded bytes, whichever way it comes."""
     largest, too_large = (JPEG.ljust(size, b"\0") for size in (10 * MB - 1, 10 * MB))
     param = "subject_reference[0].image_file"
@@ -172,11 +172,11 @@ URLS = [
 
 
 @pytest.mark.parametrize("url", URLS, ids=lambda url: url[:40])
-def test_a_url_is_passed_on_as_it_is(client: FlaskClient, upstream: ScriptedServer, url: str) -> None:
+def test_a_url_is_passed_on_as_it_is(client: FlaskClient, upstream: FakeMinimax, url: str) -> None:
     check_sent(client.post(GENERATIONS, json=BASE | {"subject_reference": as_reference(url)}), upstream, url)
 
 
-def test_a_url_is_never_fetched(client: FlaskClient, upstream: ScriptedServer) -> None:
+def test_a_url_is_never_fetched(client: FlaskClient, upstream: FakeMinimax) -> None:
     """The URL leads to the stand-in for MiniMax, which sees one call only: the drawing."""
     url = f"{upstream.url}/face.jpg"
     for post in (in_json(GENERATIONS, subject_reference=as_reference(url)), in_form(images=[{"image_url": url}])):
@@ -223,7 +223,7 @@ BAD_IMAGE_FILES: list[tuple[Any, str]] = [
 
 @pytest.mark.parametrize(("image_file", "fault"), BAD_IMAGE_FILES, ids=lambda value: repr(value)[:40])
 def test_an_image_file_is_a_url_or_a_data_url_or_rejected(
-    client: FlaskClient, upstream: ScriptedServer, image_file: Any, fault: str
+    client: FlaskClient, upstream: FakeMinimax, image_file: Any, fault: str
 ) -> None:
     param = "subject_reference[0].image_file"
     for path in (GENERATIONS, EDITS):
@@ -274,13 +274,13 @@ BAD_SHAPES: list[tuple[dict[str, Any], str, str]] = [
 
 @pytest.mark.parametrize(("fields", "message", "param"), BAD_SHAPES, ids=lambda value: repr(value)[:50])
 def test_a_reference_of_another_shape_is_rejected(
-    client: FlaskClient, upstream: ScriptedServer, fields: dict[str, Any], message: str, param: str
+    client: FlaskClient, upstream: FakeMinimax, fields: dict[str, Any], message: str, param: str
 ) -> None:
     for path in (GENERATIONS, EDITS):
         check_rejected(client.post(path, json=BASE | fields), upstream, message, param)
 
 
-def test_other_members_of_a_reference_are_listed_as_ignored(client: FlaskClient, upstream: ScriptedServer) -> None:
+def test_other_members_of_a_reference_are_listed_as_ignored(client: FlaskClient, upstream: FakeMinimax) -> None:
     got = client.post(EDITS, json=BASE | {"subject_reference": [REFERENCE[0] | {"strength": 1}]})
     assert (got.status_code, got.headers["x-amux-ignored"]) == (200, "subject_reference.strength")
     got = client.post(EDITS, json=BASE | {"images": [{"image_url": DATA, "detail": "high", "file_id": None}]})
@@ -291,7 +291,7 @@ def test_other_members_of_a_reference_are_listed_as_ignored(client: FlaskClient,
 @pytest.mark.parametrize(
     "parts", [("image", "image"), ("image[]", "image[]"), ("image", "image[]"), ("image[0]", "image[1]")]
 )
-def test_more_than_one_file_is_rejected(client: FlaskClient, upstream: ScriptedServer, parts: tuple[str, str]) -> None:
+def test_more_than_one_file_is_rejected(client: FlaskClient, upstream: FakeMinimax, parts: tuple[str, str]) -> None:
     got = post_form(client, BASE, *(a_file(part=part) for part in parts))
     check_rejected(got, upstream, "MiniMax takes one reference image, not 2.", "image")
 
@@ -311,14 +311,14 @@ def test_more_than_one_file_is_rejected(client: FlaskClient, upstream: ScriptedS
     ids=lambda fields: repr(fields)[:50],
 )
 def test_a_file_beside_another_reference_is_rejected(
-    client: FlaskClient, upstream: ScriptedServer, fields: dict[str, Any]
+    client: FlaskClient, upstream: FakeMinimax, fields: dict[str, Any]
 ) -> None:
     other = "images" if "images" in repr(fields) else "subject_reference"
     got = post_form(client, BASE | fields, a_file())
     check_rejected(got, upstream, NOT_BOTH.format(f"a file or {other}"), "image")
 
 
-def test_a_file_input_where_nobody_chose_a_file_is_absent(client: FlaskClient, upstream: ScriptedServer) -> None:
+def test_a_file_input_where_nobody_chose_a_file_is_absent(client: FlaskClient, upstream: FakeMinimax) -> None:
     """Browsers send it as a file of no bytes without a name."""
     nothing = {"name": "", "mime_type": "application/octet-stream"}
     got = post_form(client, BASE, a_file(b"", **nothing))
@@ -338,7 +338,7 @@ FILES = [
 
 @pytest.mark.parametrize(("name", "message"), FILES)
 def test_a_file_in_the_place_of_a_field_is_rejected(
-    client: FlaskClient, upstream: ScriptedServer, name: str, message: str
+    client: FlaskClient, upstream: FakeMinimax, name: str, message: str
 ) -> None:
     got = post_form(client, BASE, a_file(), a_file(PNG, part=name))
     check_rejected(got, upstream, message, name)
@@ -355,18 +355,18 @@ def test_a_file_in_the_place_of_a_field_is_rejected(
 )
 @pytest.mark.parametrize("image", [JPEG, b"", b"a" * 100_000])
 def test_a_file_in_the_place_of_a_list_is_rejected(
-    client: FlaskClient, upstream: ScriptedServer, name: str, message: str, image: bytes
+    client: FlaskClient, upstream: FakeMinimax, name: str, message: str, image: bytes
 ) -> None:
     check_rejected(post_form(client, BASE, a_file(image, part=name)), upstream, message, name)
 
 
-def test_any_other_file_is_listed_as_ignored(client: FlaskClient, upstream: ScriptedServer) -> None:
+def test_any_other_file_is_listed_as_ignored(client: FlaskClient, upstream: FakeMinimax) -> None:
     got = post_form(client, BASE, a_file(), a_file(part="picture"), a_file(part="image[face]"))
     assert (got.status_code, got.headers["x-amux-ignored"]) == (200, "image[face], picture")
     assert sent(upstream) == [PLAIN | {"subject_reference": REFERENCE}]
 
 
-def test_a_form_that_arrives_chunked_has_no_length(client: FlaskClient, upstream: ScriptedServer) -> None:
+def test_a_form_that_arrives_chunked_has_no_length(client: FlaskClient, upstream: FakeMinimax) -> None:
     """Node streams come so; the server marks the end of the body."""
     got = client.post(
         EDITS,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from tests.support.fake_minimax import ScriptedServer
+from tests.support.fake_minimax import FakeMinimax
 from tests.support.request_encodings import (
     BASE,
     EDITS,
@@ -46,7 +46,7 @@ def each(name: str, fault: str, *values: Any) -> list[Row]:
     return [Row({name: value}, name, fault) for value in values]
 
 
-def check(client: FlaskClient, upstream: ScriptedServer, encoding: Encoding, row: Row) -> None:
+def check(client: FlaskClient, upstream: FakeMinimax, encoding: Encoding, row: Row) -> None:
     got = encoding.post(client, row.body)
     assert (got.status_code, got.get_json()) == (400, envelope(f"{row.param} {row.fault}.", row.param))
     assert got.headers["x-should-retry"] == "false"
@@ -121,7 +121,7 @@ ROWS = [
 @pytest.mark.parametrize("row", ROWS, ids=str)
 @pytest.mark.parametrize("encoding", ENCODINGS, ids=str)
 def test_a_faulty_field_is_named_by_every_way_in(
-    client: FlaskClient, upstream: ScriptedServer, encoding: Encoding, row: Row
+    client: FlaskClient, upstream: FakeMinimax, encoding: Encoding, row: Row
 ) -> None:
     check(client, upstream, encoding, row)
 
@@ -162,7 +162,7 @@ JSON_ROWS = [
 @pytest.mark.parametrize("row", JSON_ROWS, ids=str)
 @pytest.mark.parametrize("encoding", JSON_ENCODINGS, ids=str)
 def test_nothing_of_a_wrong_json_type_is_corrected(
-    client: FlaskClient, upstream: ScriptedServer, encoding: Encoding, row: Row
+    client: FlaskClient, upstream: FakeMinimax, encoding: Encoding, row: Row
 ) -> None:
     check(client, upstream, encoding, row)
 
@@ -184,7 +184,7 @@ FORM_ROWS = [
 
 @pytest.mark.parametrize("row", FORM_ROWS, ids=str)
 def test_the_text_of_a_typed_field_is_a_json_literal_or_rejected(
-    client: FlaskClient, upstream: ScriptedServer, row: Row
+    client: FlaskClient, upstream: FakeMinimax, row: Row
 ) -> None:
     check(client, upstream, FORM_EDITS, row)
 
@@ -205,7 +205,7 @@ def test_the_text_of_a_typed_field_is_a_json_literal_or_rejected(
     ],
 )
 def test_json_inside_a_form_is_read_as_strictly(
-    client: FlaskClient, upstream: ScriptedServer, name: str, text: str, message: str
+    client: FlaskClient, upstream: FakeMinimax, name: str, text: str, message: str
 ) -> None:
     got = FORM_EDITS.post(client, BASE | {name: text})
     assert (got.status_code, got.get_json()) == (400, envelope(message, name, "invalid_json"))
@@ -215,7 +215,7 @@ def test_json_inside_a_form_is_read_as_strictly(
 @pytest.mark.parametrize("encoding", ENCODINGS, ids=str)
 @pytest.mark.parametrize("model", ["MiniMax-Image-01-live", "image-01-live", "minimax-image-01-LIVE"])
 def test_a_known_model_that_is_not_enabled_is_403(
-    client: FlaskClient, upstream: ScriptedServer, encoding: Encoding, model: str
+    client: FlaskClient, upstream: FakeMinimax, encoding: Encoding, model: str
 ) -> None:
     got = encoding.post(client, BASE | {"model": model})
     assert (got.status_code, got.get_json()) == (
@@ -225,7 +225,7 @@ def test_a_known_model_that_is_not_enabled_is_403(
     assert upstream.received == []
 
 
-def test_edits_needs_a_reference(client: FlaskClient, upstream: ScriptedServer) -> None:
+def test_edits_needs_a_reference(client: FlaskClient, upstream: FakeMinimax) -> None:
     message = envelope("image is required: a JPEG or PNG file, or subject_reference.", "image")
     for got in (
         client.post(EDITS, json=BASE),
@@ -244,7 +244,7 @@ def test_the_first_invalid_field_is_reported(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize("path", [GENERATIONS, EDITS])
-def test_a_body_replaced_by_openai_node_is_explained(client: FlaskClient, upstream: ScriptedServer, path: str) -> None:
+def test_a_body_replaced_by_openai_node_is_explained(client: FlaskClient, upstream: FakeMinimax, path: str) -> None:
     got = client.post(path, json={"subject_reference": as_reference("https://example.com/face.jpg")})
     error = got.get_json()["error"]
     assert (got.status_code, error["param"], error["code"]) == (400, "model", "invalid_value")

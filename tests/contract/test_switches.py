@@ -8,7 +8,7 @@ import pytest
 
 from app.model_catalog import IMAGE_01, IMAGE_01_LIVE, ModelAlias
 from tests.conftest import MakeClient
-from tests.support.fake_minimax import ScriptedServer, answer, success
+from tests.support.fake_minimax import FakeMinimax, respond, success
 from tests.support.request_encodings import BASE, EDITS, ENCODINGS, GENERATIONS, PLAIN, Encoding, envelope
 
 LIVE = IMAGE_01_LIVE.id
@@ -27,7 +27,7 @@ ON_LIVE: list[tuple[dict[str, Any], dict[str, Any], str | None]] = [
 @pytest.mark.parametrize("name", [LIVE, LIVE.upper(), "image-01-live"])
 def test_the_live_model_is_served_once_enabled(
     make_client: MakeClient,
-    upstream: ScriptedServer,
+    upstream: FakeMinimax,
     name: str,
     fields: dict[str, Any],
     sent: dict[str, Any],
@@ -40,7 +40,7 @@ def test_the_live_model_is_served_once_enabled(
     assert got.headers.get("x-amux-ignored") == ignored
 
 
-def test_the_live_model_does_not_draw_21_to_9(make_client: MakeClient, upstream: ScriptedServer) -> None:
+def test_the_live_model_does_not_draw_21_to_9(make_client: MakeClient, upstream: FakeMinimax) -> None:
     got = make_client(enabled_models=BOTH).post(GENERATIONS, json=BASE | {"model": LIVE, "aspect_ratio": "21:9"})
     message = "aspect_ratio must not be 21:9 with MiniMax-Image-01-live."
     assert (got.status_code, got.get_json()) == (400, envelope(message, "aspect_ratio"))
@@ -50,7 +50,7 @@ def test_the_live_model_does_not_draw_21_to_9(make_client: MakeClient, upstream:
 @pytest.mark.parametrize("encoding", ENCODINGS[1:], ids=str)
 @pytest.mark.parametrize("enabled", [BOTH, (IMAGE_01_LIVE,)], ids=["both", "live only"])
 def test_edits_never_serves_the_live_model(
-    make_client: MakeClient, upstream: ScriptedServer, encoding: Encoding, enabled: tuple[object, ...]
+    make_client: MakeClient, upstream: FakeMinimax, encoding: Encoding, enabled: tuple[object, ...]
 ) -> None:
     client = make_client(enabled_models=enabled, model_aliases={"alias": ModelAlias(IMAGE_01_LIVE)})
     for name in (LIVE, "alias"):
@@ -60,7 +60,7 @@ def test_edits_never_serves_the_live_model(
     assert upstream.received == []
 
 
-def test_a_model_that_is_switched_off_is_403(make_client: MakeClient, upstream: ScriptedServer) -> None:
+def test_a_model_that_is_switched_off_is_403(make_client: MakeClient, upstream: FakeMinimax) -> None:
     got = make_client(enabled_models=(IMAGE_01_LIVE,)).post(GENERATIONS, json=BASE)
     message = "MiniMax-Image-01 is not enabled on this gateway."
     assert (got.status_code, got.get_json()) == (403, envelope(message, "model", "model_not_authorized"))
@@ -76,7 +76,7 @@ def test_the_error_for_an_unknown_model_lists_the_served_ones(make_client: MakeC
 @pytest.mark.parametrize("encoding", ENCODINGS, ids=str)
 @pytest.mark.parametrize("name", ["gpt-image-1", "GPT-Image-1"])
 def test_an_alias_is_the_model_it_stands_for(
-    make_client: MakeClient, upstream: ScriptedServer, encoding: Encoding, name: str
+    make_client: MakeClient, upstream: FakeMinimax, encoding: Encoding, name: str
 ) -> None:
     got = encoding.post(make_client(model_aliases={"gpt-image-1": ModelAlias(IMAGE_01)}), BASE | {"model": name})
     assert (got.status_code, [request.json for request in upstream.received]) == (200, [PLAIN | encoding.adds])
@@ -88,9 +88,9 @@ def test_an_alias_is_the_model_it_stands_for(
     [(None, "base64", "b64_json"), ("url", "url", "url"), ("b64_json", "base64", "b64_json")],
 )
 def test_the_default_response_format_is_for_those_who_send_none(
-    make_client: MakeClient, upstream: ScriptedServer, encoding: Encoding, asked: str | None, theirs: str, ours: str
+    make_client: MakeClient, upstream: FakeMinimax, encoding: Encoding, asked: str | None, theirs: str, ours: str
 ) -> None:
-    upstream.script = answer(success(response_format=theirs))
+    upstream.script = respond(success(response_format=theirs))
     got = encoding.post(make_client(default_response_format="b64_json"), BASE | {"response_format": asked})
     assert (got.status_code, [request.json["response_format"] for request in upstream.received]) == (200, [theirs])
     assert [list(item) for item in got.get_json()["data"]] == [[ours]]
@@ -120,7 +120,7 @@ FORMAT_ALIASES = {
 )
 def test_an_alias_may_have_its_own_default_response_format(
     make_client: MakeClient,
-    upstream: ScriptedServer,
+    upstream: FakeMinimax,
     encoding: Encoding,
     name: str,
     asked: str | None,
@@ -128,7 +128,7 @@ def test_an_alias_may_have_its_own_default_response_format(
     ours: str,
 ) -> None:
     theirs = {"url": "url", "b64_json": "base64"}[ours]
-    upstream.script = answer(success(response_format=theirs))
+    upstream.script = respond(success(response_format=theirs))
     client = make_client(model_aliases=FORMAT_ALIASES, default_response_format=default)
     got = encoding.post(client, BASE | {"model": name, "response_format": asked})
     assert (got.status_code, [request.json["response_format"] for request in upstream.received]) == (200, [theirs])
@@ -148,7 +148,7 @@ DIMENSIONS: list[tuple[dict[str, Any], dict[str, Any], str | None]] = [
 @pytest.mark.parametrize("encoding", ENCODINGS, ids=str)
 def test_width_and_height_are_forwarded_once_turned_on(
     make_client: MakeClient,
-    upstream: ScriptedServer,
+    upstream: FakeMinimax,
     encoding: Encoding,
     fields: dict[str, Any],
     sent: dict[str, Any],
@@ -175,7 +175,7 @@ BAD_DIMENSIONS: list[tuple[dict[str, Any], str, str]] = [
 @pytest.mark.parametrize("encoding", ENCODINGS, ids=str)
 def test_width_and_height_that_minimax_would_reject_are_rejected(
     make_client: MakeClient,
-    upstream: ScriptedServer,
+    upstream: FakeMinimax,
     encoding: Encoding,
     fields: dict[str, Any],
     param: str,
@@ -186,7 +186,7 @@ def test_width_and_height_that_minimax_would_reject_are_rejected(
     assert upstream.received == []
 
 
-def test_width_and_height_are_for_image_01_only(make_client: MakeClient, upstream: ScriptedServer) -> None:
+def test_width_and_height_are_for_image_01_only(make_client: MakeClient, upstream: FakeMinimax) -> None:
     client = make_client(forward_dimensions=True, enabled_models=BOTH)
     got = client.post(GENERATIONS, json=BASE | {"model": LIVE, "width": 512, "height": 512})
     assert (got.status_code, got.get_json()) == (
@@ -196,11 +196,11 @@ def test_width_and_height_are_for_image_01_only(make_client: MakeClient, upstrea
     assert upstream.received == []
 
 
-def test_switches_of_one_endpoint_are_those_of_the_other(make_client: MakeClient, upstream: ScriptedServer) -> None:
+def test_switches_of_one_endpoint_are_those_of_the_other(make_client: MakeClient, upstream: FakeMinimax) -> None:
     """`EDITS` by a JSON body needs the same alias, format and dimensions as `GENERATIONS`."""
     aliases = {"m": ModelAlias(IMAGE_01)}
     client = make_client(model_aliases=aliases, default_response_format="b64_json", forward_dimensions=True)
-    upstream.script = answer(success(response_format="base64"))
+    upstream.script = respond(success(response_format="base64"))
     body = {
         "model": "M",
         "prompt": "p",

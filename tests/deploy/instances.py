@@ -50,11 +50,13 @@ class Load:
             session.trust_env = False
             session.headers["Authorization"] = f"Bearer {API_KEY}"
             while not self._stopped.is_set():
-                prompt = f"picture {next(self._numbers)}"
+                prompt = f"image {next(self._numbers)}"
                 body = {"model": MODEL, "prompt": prompt}
                 try:
-                    answer = session.post(self._url, json=body, timeout=PATIENCE)
-                    self.outcomes[prompt] = answer.status_code if answer.ok else (answer.status_code, answer.text)
+                    response = session.post(self._url, json=body, timeout=PATIENCE)
+                    self.outcomes[prompt] = (
+                        response.status_code if response.ok else (response.status_code, response.text)
+                    )
                 except requests.RequestException as error:
                     self.outcomes[prompt] = error
 

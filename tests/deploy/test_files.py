@@ -19,7 +19,7 @@ from app.settings import Settings
 from app.web.body_limits import MAX_BODY_BYTES
 from tests.integration.raw_http import MODEL, ask, head, post
 from tests.support import processes
-from tests.support.fake_minimax import scripted_server
+from tests.support.fake_minimax import start_fake_minimax
 from tests.support.processes import API_KEY, ROOT, UPSTREAM_KEY, environment
 
 DEPLOY = ROOT / "deploy"
@@ -167,7 +167,7 @@ def test_every_panel_uses_the_dashboards_data_source() -> None:
 def samples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     """Metric names of a served gateway after a call, and the labels of each."""
     folder = tmp_path_factory.mktemp("metrics")
-    with scripted_server() as upstream, processes.gateway(folder, upstream.url) as gateway:
+    with start_fake_minimax() as upstream, processes.gateway(folder, upstream.url) as gateway:
         assert ask(gateway.url, post({"model": MODEL, "prompt": "a"})).status == 200
         text = ask(gateway.url, head("GET", "/metrics"), "GET").body.decode()
     found: dict[str, set[str]] = {}

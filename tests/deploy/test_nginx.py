@@ -32,14 +32,14 @@ from tests.integration.raw_http import (
 )
 from tests.support import processes
 from tests.support.fake_minimax import (
+    FakeMinimax,
     Script,
-    ScriptedServer,
-    answer,
     half,
     http_bytes,
     in_turn,
     reset,
-    scripted_server,
+    respond,
+    start_fake_minimax,
     success,
 )
 from tests.support.nginx import configure, needs_nginx, nginx
@@ -58,9 +58,9 @@ def fronted(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 @pytest.fixture
-def instance() -> Iterator[ScriptedServer]:
+def instance() -> Iterator[FakeMinimax]:
     """A scripted instance."""
-    with scripted_server() as server:
+    with start_fake_minimax() as server:
         yield server
 
 
@@ -105,7 +105,7 @@ def test_a_missing_request_id_is_generated_by_nginx(fronted: Served) -> None:
 
 @pytest.mark.parametrize("fault", [reset, lambda connection: connection.close()], ids=["reset", "closed"])
 def test_a_broken_post_is_not_sent_to_a_second_instance(tmp_path: Path, fault: Script) -> None:
-    with scripted_server() as one, scripted_server() as two, nginx(tmp_path, one.url, two.url) as front:
+    with start_fake_minimax() as one, start_fake_minimax() as two, nginx(tmp_path, one.url, two.url) as front:
         one.script = two.script = fault
         reply = ask(front.url, generation("a"))
         assert (reply.status, reply.error["code"]) == (502, "gateway_interrupted")
@@ -120,7 +120,7 @@ def test_a_post_that_times_out_is_not_sent_to_a_second_instance(tmp_path: Path) 
     def hold(_: socket.socket) -> None:
         never.wait(PATIENCE)
 
-    with scripted_server() as one, scripted_server() as two, ExitStack() as stack:
+    with start_fake_minimax() as one, start_fake_minimax() as two, ExitStack() as stack:
         stack.callback(never.set)
         one.script = two.script = hold
         front = stack.enter_context(nginx(tmp_path, one.url, two.url, changes=changes))
@@ -132,18 +132,18 @@ def test_a_post_that_times_out_is_not_sent_to_a_second_instance(tmp_path: Path) 
 def test_a_post_on_a_reused_connection_is_not_sent_again(tmp_path: Path) -> None:
     """nginx repeats requests on reused connections if proxy_next_upstream allows it."""
     with (
-        scripted_server() as one,
+        start_fake_minimax() as one,
         nginx(tmp_path, one.url, one.url) as front,
         Caller(front.url) as caller,  # one connection, so one nginx process, which reuses its own connection
     ):
-        one.script = in_turn(answer(success()), reset)
+        one.script = in_turn(respond(success()), reset)
         assert caller.send(generation("a")).reply().status == 200
         reply = caller.send(generation("b")).reply()
         assert (reply.status, reply.headers["x-should-retry"]) == (502, "false")
         assert (len(one.received), one.connections) == (2, 1)
 
 
-def test_an_unreachable_instance_is_skipped(instance: ScriptedServer, tmp_path: Path) -> None:
+def test_an_unreachable_instance_is_skipped(instance: FakeMinimax, tmp_path: Path) -> None:
     nobody = f"http://{HOST}:{free_port()}"
     with nginx(tmp_path, nobody, instance.url, nobody) as front:
         for _ in range(9):
@@ -151,16 +151,16 @@ def test_an_unreachable_instance_is_skipped(instance: ScriptedServer, tmp_path: 
     assert len(instance.received) == 9
 
 
-def test_broken_calls_take_no_instance_out_of_service(instance: ScriptedServer, tmp_path: Path) -> None:
+def test_broken_calls_take_no_instance_out_of_service(instance: FakeMinimax, tmp_path: Path) -> None:
     with nginx(tmp_path, instance.url, instance.url) as front:
         instance.script = reset
         assert [ask(front.url, generation("a")).status for _ in range(4)] == [502] * 4
-        instance.script = answer(success())
+        instance.script = respond(success())
         assert ask(front.url, generation("a")).status == 200
     assert len(instance.received) == 5
 
 
-def test_connections_to_an_instance_are_reused(instance: ScriptedServer, tmp_path: Path) -> None:
+def test_connections_to_an_instance_are_reused(instance: FakeMinimax, tmp_path: Path) -> None:
     """Sequential callers need at most one connection for each of the two nginx processes."""
     with nginx(tmp_path, instance.url) as front:
         for _ in range(20):
@@ -172,7 +172,7 @@ def test_connections_to_an_instance_are_reused(instance: ScriptedServer, tmp_pat
 # Slow callers
 
 
-def test_a_slow_request_is_buffered_by_nginx(instance: ScriptedServer, tmp_path: Path) -> None:
+def test_a_slow_request_is_buffered_by_nginx(instance: FakeMinimax, tmp_path: Path) -> None:
     whole = generation("slow")
     with nginx(tmp_path, instance.url) as front, Caller(front.url) as no_head, Caller(front.url) as half_a_body:
         no_head.send(whole[:30])
@@ -184,7 +184,7 @@ def test_a_slow_request_is_buffered_by_nginx(instance: ScriptedServer, tmp_path:
     assert len(instance.received) == 3
 
 
-def test_a_chunked_upload_arrives_with_its_length(instance: ScriptedServer, tmp_path: Path) -> None:
+def test_a_chunked_upload_arrives_with_its_length(instance: FakeMinimax, tmp_path: Path) -> None:
     with nginx(tmp_path, instance.url) as front, Caller(front.url) as caller:
         caller.send(head("POST", GENERATIONS, "Transfer-Encoding: chunked") + b"2\r\nab\r\n1\r\nc\r\n0\r\n\r\n")
         assert caller.reply().status == 200
@@ -192,7 +192,7 @@ def test_a_chunked_upload_arrives_with_its_length(instance: ScriptedServer, tmp_
     assert (request.headers["content-length"], request.body) == ("3", b"abc")
 
 
-def test_a_slow_reader_does_not_hold_the_gateway(instance: ScriptedServer, tmp_path: Path) -> None:
+def test_a_slow_reader_does_not_hold_the_gateway(instance: FakeMinimax, tmp_path: Path) -> None:
     """nginx buffers a response larger than the sockets' buffers before the caller reads its first byte."""
     body, gone = b"a" * 30 * MB, threading.Event()
 
@@ -233,14 +233,14 @@ def test_conflicting_scheme_headers_are_accepted(fronted: Served) -> None:
 
 
 @pytest.mark.parametrize("path", ["/metrics", "//metrics", "/%6detrics", "/a/../metrics"])
-def test_metrics_are_not_served_to_callers(instance: ScriptedServer, tmp_path: Path, path: str) -> None:
+def test_metrics_are_not_served_to_callers(instance: FakeMinimax, tmp_path: Path, path: str) -> None:
     with nginx(tmp_path, instance.url) as front:
         reply = ask(front.url, head("GET", path), "GET")
     assert (reply.status, reply.error["code"]) == (404, "not_found")
     assert instance.received == []
 
 
-def test_a_truncated_response_stays_truncated(instance: ScriptedServer, tmp_path: Path) -> None:
+def test_a_truncated_response_stays_truncated(instance: FakeMinimax, tmp_path: Path) -> None:
     instance.script = half(success())
     with nginx(tmp_path, instance.url) as front:
         with pytest.raises(requests.exceptions.ChunkedEncodingError):
@@ -248,7 +248,7 @@ def test_a_truncated_response_stays_truncated(instance: ScriptedServer, tmp_path
         assert len(instance.received) == 1
 
 
-def test_nginx_logs_numbers_and_names_only(instance: ScriptedServer, tmp_path: Path) -> None:
+def test_nginx_logs_numbers_and_names_only(instance: FakeMinimax, tmp_path: Path) -> None:
     with nginx(tmp_path, instance.url) as front:
         data = post({"model": MODEL, "prompt": "private"}, path=f"{GENERATIONS}?key=private", key="private")
         assert ask(front.url, data).status == 200
@@ -272,7 +272,7 @@ def test_it_serves_tls(served: Served, tmp_path: Path) -> None:
         session.trust_env = False
         session.verify = str(tmp_path / "ca.pem")
         session.headers["Authorization"] = f"Bearer {API_KEY}"
-        answer = session.post(front.url + GENERATIONS, json={"model": MODEL, "prompt": "a"}, timeout=PATIENCE)
-        assert answer.status_code == 200
+        response = session.post(front.url + GENERATIONS, json={"model": MODEL, "prompt": "a"}, timeout=PATIENCE)
+        assert response.status_code == 200
         plain = ask(front.url, head("GET", "/v1/models"), "GET")
         assert (plain.status, plain.error["code"]) == (400, "bad_request")

@@ -8,7 +8,7 @@ import pytest
 
 from tests.integration.raw_http import GENERATIONS, ask, generation, head
 from tests.support import processes
-from tests.support.fake_minimax import scripted_server
+from tests.support.fake_minimax import start_fake_minimax
 from tests.support.nginx import needs_nginx, nginx
 from tests.support.processes import HOST, free_port
 
@@ -22,7 +22,7 @@ NOBODY = f"http://{HOST}"
 
 def test_a_preflight_passes_through(tmp_path: Path) -> None:
     with (
-        scripted_server() as upstream,
+        start_fake_minimax() as upstream,
         processes.gateway(tmp_path, upstream.url, AMUX_CORS_ORIGINS=ORIGIN) as gateway,
         nginx(tmp_path, gateway.url, changes=LISTED) as front,
     ):

@@ -27,7 +27,7 @@ from tests.integration.raw_http import (
 )
 from tests.sdk.test_node_sdk import FOLDER, GOOD, NODE, Sdk
 from tests.support import processes
-from tests.support.fake_minimax import ScriptedServer, scripted_server
+from tests.support.fake_minimax import FakeMinimax, start_fake_minimax
 from tests.support.nginx import needs_nginx, nginx
 from tests.support.processes import API_KEY, HOST, Served, free_port
 
@@ -40,8 +40,8 @@ NEEDS_NODE = pytest.mark.skipif(
 
 
 @pytest.fixture
-def instance() -> Iterator[ScriptedServer]:
-    with scripted_server() as server:
+def instance() -> Iterator[FakeMinimax]:
+    with start_fake_minimax() as server:
         yield server
 
 
@@ -85,7 +85,7 @@ def test_if_no_instance_is_reachable_nothing_was_sent(tmp_path: Path) -> None:
             assert "nothing was sent" in reply.error["message"]
 
 
-def test_a_broken_call_after_a_skipped_instance_may_have_drawn(instance: ScriptedServer, tmp_path: Path) -> None:
+def test_a_broken_call_after_a_skipped_instance_may_have_drawn(instance: FakeMinimax, tmp_path: Path) -> None:
     instance.script = lambda connection: connection.close()
     nobody = f"http://{HOST}:{free_port()}"
     with nginx(tmp_path, nobody, instance.url) as front:
@@ -136,7 +136,7 @@ def test_if_connecting_times_out_nothing_was_sent(tmp_path: Path) -> None:
 # 503
 
 
-def test_a_call_above_nginxs_limit_was_not_sent(instance: ScriptedServer, tmp_path: Path) -> None:
+def test_a_call_above_nginxs_limit_was_not_sent(instance: FakeMinimax, tmp_path: Path) -> None:
     """The limit is one that an operator may add."""
     changes = {
         "upstream amux {": "limit_req_zone all zone=all:64k rate=1r/m;\nupstream amux {",
@@ -172,7 +172,7 @@ def test_the_gateways_own_503_is_passed_on_unchanged(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 def test_too_large_a_body_gets_its_response_during_the_upload(
-    instance: ScriptedServer, tmp_path: Path, framing: str
+    instance: FakeMinimax, tmp_path: Path, framing: str
 ) -> None:
     sent, part = request_id(), b"a" * MB
     with nginx(tmp_path, instance.url) as front, Caller(front.url) as caller:
@@ -186,7 +186,7 @@ def test_too_large_a_body_gets_its_response_during_the_upload(
 
 @NEEDS_NODE
 @pytest.mark.parametrize("case", ["editBuffer", "editStream"])
-def test_node_uploads_too_large_a_file_once(instance: ScriptedServer, tmp_path: Path, case: str) -> None:
+def test_node_uploads_too_large_a_file_once(instance: FakeMinimax, tmp_path: Path, case: str) -> None:
     file = tmp_path / "large.jpg"
     file.write_bytes(b"a" * (LIMIT + 8 * MB))
     with nginx(tmp_path, instance.url) as front:
@@ -194,7 +194,7 @@ def test_node_uploads_too_large_a_file_once(instance: ScriptedServer, tmp_path: 
         check_sdk(front, outcome.error and (outcome.error.status, outcome.error.code), outcome.request_id)
 
 
-def test_python_uploads_too_large_a_file_once(instance: ScriptedServer, tmp_path: Path) -> None:
+def test_python_uploads_too_large_a_file_once(instance: FakeMinimax, tmp_path: Path) -> None:
     with nginx(tmp_path, instance.url) as front, openai.OpenAI(base_url=f"{front.url}/v1", api_key=API_KEY) as client:
         with pytest.raises(openai.APIStatusError) as caught:
             client.images.edit(model=GOOD["model"], prompt=GOOD["prompt"], image=b"a" * (LIMIT + 8 * MB))
@@ -226,7 +226,7 @@ NO_REQUESTS: dict[str, tuple[int, str, bytes]] = {
 
 
 @pytest.mark.parametrize("case", NO_REQUESTS)
-def test_a_malformed_request_gets_the_error_envelope(instance: ScriptedServer, tmp_path: Path, case: str) -> None:
+def test_a_malformed_request_gets_the_error_envelope(instance: FakeMinimax, tmp_path: Path, case: str) -> None:
     status, code, data = NO_REQUESTS[case]
     with nginx(tmp_path, instance.url) as front:
         reply = ask(front.url, data, "GET")

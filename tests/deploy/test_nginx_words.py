@@ -58,6 +58,6 @@ def test_malformed_requests_have_the_gateways_code_and_message(refusal: Refusal)
 
 
 def test_a_too_large_body_has_the_gateways_code_and_message(client: FlaskClient) -> None:
-    answer = client.post(GENERATIONS, data=bytes(MAX_BODY_BYTES + 1), content_type="application/json")
-    told = answer.get_json()["error"]
-    assert (MAPS["amux_code"]["413"], MAPS["amux_message"]["413"]) == (told["code"], told["message"])
+    response = client.post(GENERATIONS, data=bytes(MAX_BODY_BYTES + 1), content_type="application/json")
+    error = response.get_json()["error"]
+    assert (MAPS["amux_code"]["413"], MAPS["amux_message"]["413"]) == (error["code"], error["message"])

@@ -12,10 +12,10 @@ from tests.integration.raw_http import (
     Caller,
     generation,
     holding_upstream,
+    image_url,
     is_refused,
     marked_processes,
     new_mark,
-    picture_url,
     wait_until,
 )
 from tests.support.processes import HOST, free_port, gateway_variables, serve
@@ -37,7 +37,7 @@ def test_honcho_starts_it_and_a_stop_loses_no_response(tmp_path: Path) -> None:
         wait_until(lambda: is_refused(url), "a refused connection while calls are in flight")
         upstream.release.set()
         for number, caller in enumerate(callers):
-            assert caller.reply().json["data"] == [{"url": picture_url(f"paid {number}")}]
+            assert caller.reply().json["data"] == [{"url": image_url(f"paid {number}")}]
         runner.process.wait(PATIENCE)
         wait_until(lambda: marked_processes(mark) == [], "no process left")
         assert "Traceback" not in runner.log.read_text()

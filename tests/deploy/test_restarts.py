@@ -9,22 +9,22 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tests.deploy.instances import Instance, Load
-from tests.integration.raw_http import Caller, children, generation, holding_upstream, picture_url, wait_until
-from tests.support.fake_minimax import ScriptedServer, answer, scripted_server, success
+from tests.integration.raw_http import Caller, children, generation, holding_upstream, image_url, wait_until
+from tests.support.fake_minimax import FakeMinimax, respond, start_fake_minimax, success
 from tests.support.nginx import needs_nginx, nginx
 from tests.support.processes import gateway
 
 DRAWING_SECONDS = 0.3
 
 
-def asked(upstream: ScriptedServer) -> Counter[str]:
+def asked(upstream: FakeMinimax) -> Counter[str]:
     return Counter(request.json["prompt"] for request in upstream.received)
 
 
 @needs_nginx
 def test_a_rolling_restart_loses_no_call_and_pays_none_twice(tmp_path: Path) -> None:
-    with scripted_server() as upstream, ExitStack() as stack:
-        upstream.script = answer(success(), after=DRAWING_SECONDS)
+    with start_fake_minimax() as upstream, ExitStack() as stack:
+        upstream.script = respond(success(), after=DRAWING_SECONDS)
         instances = [Instance(stack, tmp_path, upstream.url) for _ in range(2)]
         with nginx(tmp_path, *[instance.url for instance in instances]) as front, Load.on(front.url) as load:
             for instance in instances * 2:
@@ -37,8 +37,8 @@ def test_a_rolling_restart_loses_no_call_and_pays_none_twice(tmp_path: Path) -> 
 
 
 def test_a_sighup_under_load_loses_no_call(tmp_path: Path) -> None:
-    with scripted_server() as upstream, gateway(tmp_path, upstream.url) as served:
-        upstream.script = answer(success(), after=DRAWING_SECONDS)
+    with start_fake_minimax() as upstream, gateway(tmp_path, upstream.url) as served:
+        upstream.script = respond(success(), after=DRAWING_SECONDS)
         with Load.on(served.url) as load:
             for _ in range(2):
                 wait_until(lambda: len(children(served.process.pid)) == 2, "two workers")
@@ -58,9 +58,9 @@ def test_a_killed_worker_loses_only_its_own_calls(tmp_path: Path) -> None:
             assert len(callers) < 200, "one worker takes all"
             for _ in range(4):
                 callers.append(stack.enter_context(Caller(served.url)))
-                callers[-1].send(generation(f"picture {len(callers)}"))
+                callers[-1].send(generation(f"image {len(callers)}"))
             upstream.wait_for(len(callers))
-        prompts = [f"picture {number}" for number, _ in enumerate(callers, 1)]
+        prompts = [f"image {number}" for number, _ in enumerate(callers, 1)]
 
         killed = workers[0]
         lost = [holder(caller, workers) == killed for caller in callers]
@@ -71,7 +71,7 @@ def test_a_killed_worker_loses_only_its_own_calls(tmp_path: Path) -> None:
             if is_lost:
                 assert hung_up_or_reset(caller)
             else:
-                assert caller.reply().json["data"] == [{"url": picture_url(prompt)}]
+                assert caller.reply().json["data"] == [{"url": image_url(prompt)}]
         assert sorted(upstream.arrived) == sorted(prompts)
         with Caller(served.url) as later:
             assert later.send(generation("later")).reply().status == 200

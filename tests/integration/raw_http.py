@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from tests.support.pictures import JPEG
+from tests.support.images import JPEG
 from tests.support.processes import API_KEY, Served
 from tests.support.request_encodings import BOUNDARY, a_file, multipart
 
@@ -173,11 +173,11 @@ class HoldingUpstream:
     The prompt `FAST` gets its response at once. One thread serves any number of calls.
     """
 
-    def __init__(self, answer: Callable[[str], bytes] | None = None) -> None:
-        """`answer` makes the JSON text for a prompt."""
+    def __init__(self, respond: Callable[[str], bytes] | None = None) -> None:
+        """`respond` makes the JSON text for a prompt."""
         self.calls: list[Call] = []
         self.release = threading.Event()
-        self._answer = answer or picture_answer
+        self._respond = respond or image_response
         self._loop = asyncio.new_event_loop()
         self._released = asyncio.Event()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
@@ -218,7 +218,7 @@ class HoldingUpstream:
                 self.calls.append(call)
                 if call.prompt != FAST:
                     await self._released.wait()
-                body = self._answer(call.prompt)
+                body = self._respond(call.prompt)
                 writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body))
                 for at in range(0, len(body), 65536):
                     writer.write(body[at : at + 65536])
@@ -245,26 +245,26 @@ async def _receive(reader: asyncio.StreamReader) -> Call:
 _PROMPT = re.compile(rb'"prompt":\s*("(?:[^"\\]|\\.)*")')
 
 
-def picture_answer(prompt: str) -> bytes:
-    return json.dumps(success_of(image_urls=[picture_url(prompt)])).encode()
+def image_response(prompt: str) -> bytes:
+    return json.dumps(success_of(image_urls=[image_url(prompt)])).encode()
 
 
-def success_of(**pictures: list[str]) -> dict[str, Any]:
+def success_of(**images: list[str]) -> dict[str, Any]:
     return {
         "id": "1",
-        "data": pictures,
-        "metadata": {"success_count": str(len(*pictures.values())), "failed_count": "0"},
+        "data": images,
+        "metadata": {"success_count": str(len(*images.values())), "failed_count": "0"},
         "base_resp": {"status_code": 0, "status_msg": "success"},
     }
 
 
-def picture_url(prompt: str) -> str:
-    return f"http://pictures.example/{prompt.encode().hex()}.jpeg"
+def image_url(prompt: str) -> str:
+    return f"http://images.example/{prompt.encode().hex()}.jpeg"
 
 
 @contextmanager
-def holding_upstream(answer: Callable[[str], bytes] | None = None) -> Iterator[HoldingUpstream]:
-    upstream = HoldingUpstream(answer)
+def holding_upstream(respond: Callable[[str], bytes] | None = None) -> Iterator[HoldingUpstream]:
+    upstream = HoldingUpstream(respond)
     try:
         yield upstream
     finally:

@@ -20,7 +20,7 @@ from tests.integration.raw_http import (
     children,
     head,
     holding_upstream,
-    picture_url,
+    image_url,
     wait_until,
 )
 from tests.integration.test_held_calls import enough_files
@@ -37,7 +37,7 @@ def test_concurrent_calls_never_overdraw_a_balance(test_db: ScratchDatabase, tmp
     ):
         callers = [stack.enter_context(Caller(paid.gateway.url)) for _ in range(200)]
         for number, caller in enumerate(callers):
-            caller.send(paid.drawing(f"picture {number}"))
+            caller.send(paid.drawing(f"image {number}"))
         upstream.wait_for(50)
         upstream.release.set()
         replies = [caller.reply() for caller in callers]
@@ -68,7 +68,7 @@ def test_calls_in_flight_hold_no_database_connection(test_db: ScratchDatabase, t
     ):
         callers = [stack.enter_context(Caller(paid.gateway.url)) for _ in range(CALLS)]
         for number, caller in enumerate(callers):
-            caller.send(paid.drawing(f"picture {number}"))
+            caller.send(paid.drawing(f"image {number}"))
         upstream.wait_for(CALLS)
 
         assert paid.balance == CALLS * PRICE
@@ -81,7 +81,7 @@ def test_calls_in_flight_hold_no_database_connection(test_db: ScratchDatabase, t
 
         upstream.release.set()
         for number, caller in enumerate(callers):
-            assert caller.reply().json["data"] == [{"url": picture_url(f"picture {number}")}]
+            assert caller.reply().json["data"] == [{"url": image_url(f"image {number}")}]
         wait_until(lambda: paid.kinds().count("settle") == CALLS + 1, "all settled")
         assert paid.balance == (CALLS - 1) * PRICE
         assert paid.storage.ledger.check() == []
@@ -116,7 +116,7 @@ def five_held(stack: ExitStack, paid: BillingGateway, upstream: HoldingUpstream)
     """Callers with a call in flight, each with its number in the prompt."""
     callers = [stack.enter_context(Caller(paid.gateway.url)) for _ in range(5)]
     for number, caller in enumerate(callers):
-        caller.send(paid.drawing(f"picture {number}"))
+        caller.send(paid.drawing(f"image {number}"))
     upstream.wait_for(5)
     return callers
 
@@ -158,7 +158,7 @@ def test_images_are_delivered_when_the_database_goes_down_during_the_call(
             upstream.release.set()
             for number, caller in enumerate(callers):
                 reply = caller.reply()
-                assert reply.json["data"] == [{"url": picture_url(f"picture {number}")}]
+                assert reply.json["data"] == [{"url": image_url(f"image {number}")}]
                 assert reply.headers["x-amux-charged"] == str(PRICE)
                 assert "x-amux-balance" not in reply.headers
             wait_until(lambda: figure("amux_journal_pieces") == 10, "five charges and five rows are counted")
@@ -181,12 +181,12 @@ def test_a_database_that_does_not_respond_is_not_waited_for(test_db: ScratchPost
     ):
         assert ask(paid.gateway.url, paid.drawing(FAST)).status == 200
         with Caller(paid.gateway.url) as caller:
-            caller.send(paid.drawing("picture"))
+            caller.send(paid.drawing("image"))
             upstream.wait_for(2)
             test_db.server.signal(signal.SIGSTOP)
             try:
                 upstream.release.set()
-                assert caller.reply().json["data"] == [{"url": picture_url("picture")}]
+                assert caller.reply().json["data"] == [{"url": image_url("image")}]
                 assert ask(paid.gateway.url, paid.drawing("never sent")).status == 503
             finally:
                 test_db.server.signal(signal.SIGCONT)

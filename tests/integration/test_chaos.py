@@ -21,7 +21,7 @@ from tests.integration.billing_gateway import PRICE, BillingGateway, billing_gat
 from tests.integration.process_metrics import wait_until_idle
 from tests.integration.raw_http import ask, children, wait_until
 from tests.support.databases import ScratchDatabase
-from tests.support.fake_minimax import ScriptedServer, _read_request, answer, half, raw, refusal, reset, success
+from tests.support.fake_minimax import FakeMinimax, _read_request, error_response, half, raw, reset, respond, success
 from tests.support.redis_server import REDIS, RedisServer, redis_server
 
 ROUNDS = int(os.environ.get("CHAOS_ROUNDS", "2"))
@@ -30,20 +30,20 @@ CALLS = 25  # per caller and round
 BALANCE = 10**9
 NO_SUCH_LIMIT = 10**8
 
-PICTURES = {"good": 2, "withheld": 1, "slow": 2, "refused": 0, "busy": 0, "reset": 0, "half": 0, "nonsense": 0}
+IMAGES = {"good": 2, "withheld": 1, "slow": 2, "refused": 0, "busy": 0, "reset": 0, "half": 0, "nonsense": 0}
 SCRIPTS = {
-    "good": answer(success(2)),
-    "withheld": answer(success(1, failed=1)),
-    "slow": answer(success(2), after=0.3),
-    "refused": answer(refusal(1026)),
-    "busy": answer(refusal(1002)),
+    "good": respond(success(2)),
+    "withheld": respond(success(1, failed=1)),
+    "slow": respond(success(2), after=0.3),
+    "refused": respond(error_response(1026)),
+    "busy": respond(error_response(1002)),
     "reset": reset,
     "half": half(success(2)),
     "nonsense": raw(b"nonsense\r\n\r\n", then_close=True),
 }
 
 
-class StormyUpstream(ScriptedServer):
+class StormyUpstream(FakeMinimax):
     """Runs the script that the prompt begins with, and records the calls that got a whole response."""
 
     def __init__(self) -> None:
@@ -185,7 +185,7 @@ def check(storm: Storm, upstream: StormyUpstream) -> None:
     for prompt, status in storm.statuses.items():
         kind, name = prompt.split()
         end = ends.get(name)
-        cost = PICTURES[kind] * PRICE
+        cost = IMAGES[kind] * PRICE
         if status == 200:
             assert prompt in upstream.answered
             assert end is not None
@@ -198,9 +198,9 @@ def check(storm: Storm, upstream: StormyUpstream) -> None:
             assert prompt not in upstream.sent
         if prompt not in upstream.sent:
             assert end is None or end.charged == 0
-    delivered = sum(PICTURES[prompt.split()[0]] * PRICE for prompt, s in storm.statuses.items() if s == 200)
+    delivered = sum(IMAGES[prompt.split()[0]] * PRICE for prompt, s in storm.statuses.items() if s == 200)
     settled = {entry.request_id for entry in entries if entry.kind == "settle"}
     cut_off = [prompt for prompt, s in storm.statuses.items() if s is None and prompt.split()[1] in settled]
-    paid_for = delivered + sum(PICTURES[prompt.split()[0]] * PRICE for prompt in cut_off)
+    paid_for = delivered + sum(IMAGES[prompt.split()[0]] * PRICE for prompt in cut_off)
     assert sum(entry.charged for entry in entries) == paid_for
     assert sum(row.charged for row in paid.usage()) <= paid_for

@@ -29,9 +29,9 @@ from tests.integration.raw_http import (
     head,
     health,
     holding_upstream,
+    image_response,
+    image_url,
     only_line,
-    picture_answer,
-    picture_url,
     post,
     request_id,
     request_lines,
@@ -39,7 +39,7 @@ from tests.integration.raw_http import (
     wait_until,
 )
 from tests.support import processes
-from tests.support.pictures import JPEG
+from tests.support.images import JPEG
 from tests.support.processes import Served
 
 LARGE = json.dumps(success_of(image_base64=[base64.b64encode(JPEG + os.urandom(2 * MB)).decode()] * 9)).encode()
@@ -55,7 +55,7 @@ def small_gateway(tmp_path: Path, **variables: str) -> Iterator[tuple[HoldingUps
     """One worker with two slots; a caller has one second to send and one to read."""
     chosen = {"WEB_CONCURRENCY": "1", "AMUX_MAX_CALLS": "2", "AMUX_CLIENT_TIMEOUT_SECONDS": "1"} | variables
     with (
-        holding_upstream(lambda prompt: LARGE if prompt == "large" else picture_answer(prompt)) as upstream,
+        holding_upstream(lambda prompt: LARGE if prompt == "large" else image_response(prompt)) as upstream,
         processes.gateway(tmp_path, upstream.url, **chosen) as gateway,
     ):
         yield upstream, gateway
@@ -98,7 +98,7 @@ def test_a_full_gateway_rejects_a_call_before_reading_its_body(tmp_path: Path) -
         assert after["amux_calls_in_flight"] == 2
         upstream.release.set()
         for number, caller in enumerate(held):
-            assert caller.reply().json["data"] == [{"url": picture_url(f"held {number}")}]
+            assert caller.reply().json["data"] == [{"url": image_url(f"held {number}")}]
         assert_all_slots_free(gateway)
         assert len(upstream.calls) == 2 + 3
 
@@ -152,7 +152,7 @@ def is_refused(upstream: HoldingUpstream, gateway: Served, caller: Caller) -> No
         (post(b"{"), 400),
         (post({"model": "other", "prompt": "p"}), 400),
         (post(b"{}").replace(b"application/json", b"text/plain"), 415),
-        (edit(FAST, image=b"no picture"), 400),
+        (edit(FAST, image=b"no image"), 400),
     ):
         assert caller.send(request).reply().status == status
 

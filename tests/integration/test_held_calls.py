@@ -20,7 +20,7 @@ from tests.integration.raw_http import (
     head,
     health,
     holding_upstream,
-    picture_url,
+    image_url,
     request_id,
 )
 from tests.support import processes
@@ -50,7 +50,7 @@ def test_a_thousand_concurrent_calls_get_their_own_responses(tmp_path: Path) -> 
         ids = [request_id() for _ in callers]
         for number, caller in enumerate(callers):
             make = edit if number % 2 else generation
-            caller.send(make(f"picture {number}", f"x-request-id: {ids[number]}"))
+            caller.send(make(f"image {number}", f"x-request-id: {ids[number]}"))
         upstream.wait_for(40 + CALLS)
         assert (memory(pids) - before) / CALLS <= 80 * 1024
         assert in_flight(gateway) == CALLS
@@ -63,11 +63,11 @@ def test_a_thousand_concurrent_calls_get_their_own_responses(tmp_path: Path) -> 
         for number, caller in enumerate(callers):
             reply = caller.reply()
             assert reply.status == 200
-            assert reply.json["data"] == [{"url": picture_url(f"picture {number}")}]
+            assert reply.json["data"] == [{"url": image_url(f"image {number}")}]
             assert reply.headers["x-request-id"] == ids[number]
         wait_until_idle(gateway)
     held = [prompt for prompt in upstream.arrived if prompt != FAST]
-    assert sorted(held) == sorted(f"picture {number}" for number in range(CALLS))
+    assert sorted(held) == sorted(f"image {number}" for number in range(CALLS))
 
 
 @contextmanager

@@ -33,7 +33,7 @@ from tests.integration.raw_http import (
     wait_until,
 )
 from tests.support import processes
-from tests.support.pictures import JPEG, data_url
+from tests.support.images import JPEG, data_url
 from tests.support.request_encodings import BOUNDARY, multipart
 
 AT_ONCE = 8
@@ -131,7 +131,7 @@ def test_base64_responses_that_nobody_reads_take_little_memory(tmp_path: Path, e
         send_all(callers, request("large"))
         upstream.wait_for(10 + AT_ONCE)
         upstream.release.set()
-        wait_until(lambda: gateway.log.read_text().count('"n": 9') == 10 + AT_ONCE, "a log line for each answer")
+        wait_until(lambda: gateway.log.read_text().count('"n": 9') == 10 + AT_ONCE, "a log line for each response")
         assert memory(pids) - before <= AT_ONCE * MAX_GROWTH_BYTES
         assert in_flight(gateway) == AT_ONCE
 

@@ -32,7 +32,7 @@ from tests.integration.raw_http import (
     wait_until,
 )
 from tests.support import processes
-from tests.support.fake_minimax import ScriptedServer, answer, half, refusal, scripted_server, success
+from tests.support.fake_minimax import FakeMinimax, error_response, half, respond, start_fake_minimax, success
 from tests.support.processes import Served
 
 WORKERS = 3
@@ -43,32 +43,32 @@ Labels = tuple[str, ...]
 # Script, request, labels (endpoint, model, status), upstream code, images requested, images delivered.
 Case = tuple[Callable[..., None], bytes, tuple[str, str, str], str | None, int, int]
 MIX: list[Case] = [
-    (answer(success()), generation("one"), (GENERATIONS, GOOD, "200"), "0", 1, 1),
-    (answer(success(4)), post({"model": MODEL, "prompt": "p", "n": 4}), (GENERATIONS, GOOD, "200"), "0", 4, 4),
+    (respond(success()), generation("one"), (GENERATIONS, GOOD, "200"), "0", 1, 1),
+    (respond(success(4)), post({"model": MODEL, "prompt": "p", "n": 4}), (GENERATIONS, GOOD, "200"), "0", 4, 4),
     (
-        answer(success(2, failed=3)),
+        respond(success(2, failed=3)),
         post({"model": MODEL, "prompt": "p", "n": 5}),
         (GENERATIONS, GOOD, "200"),
         "0",
         5,
         2,
     ),
-    (answer(success()), edit("a face"), (EDITS, GOOD, "200"), "0", 1, 1),
-    (answer(success()), post({"model": LIVE, "prompt": "p"}), (GENERATIONS, LIVE, "200"), "0", 1, 1),
-    (answer(refusal(1026)), generation("no"), (GENERATIONS, GOOD, "403"), "1026", 1, 0),
-    (answer(refusal(1002)), edit("later"), (EDITS, GOOD, "429"), "1002", 1, 0),
-    (answer(refusal(987654)), generation("unheard of"), (GENERATIONS, GOOD, "502"), "other", 1, 0),
-    (answer(refusal(-5)), generation("unheard of"), (GENERATIONS, GOOD, "502"), "other", 1, 0),
-    (answer(b"<html>"), generation("html"), (GENERATIONS, GOOD, "502"), "upstream_invalid_answer", 1, 0),
-    (answer(b"", status=401), generation("key"), (GENERATIONS, GOOD, "502"), "upstream_unauthorized", 1, 0),
+    (respond(success()), edit("a face"), (EDITS, GOOD, "200"), "0", 1, 1),
+    (respond(success()), post({"model": LIVE, "prompt": "p"}), (GENERATIONS, LIVE, "200"), "0", 1, 1),
+    (respond(error_response(1026)), generation("no"), (GENERATIONS, GOOD, "403"), "1026", 1, 0),
+    (respond(error_response(1002)), edit("later"), (EDITS, GOOD, "429"), "1002", 1, 0),
+    (respond(error_response(987654)), generation("unheard of"), (GENERATIONS, GOOD, "502"), "other", 1, 0),
+    (respond(error_response(-5)), generation("unheard of"), (GENERATIONS, GOOD, "502"), "other", 1, 0),
+    (respond(b"<html>"), generation("html"), (GENERATIONS, GOOD, "502"), "upstream_invalid_answer", 1, 0),
+    (respond(b"", status=401), generation("key"), (GENERATIONS, GOOD, "502"), "upstream_unauthorized", 1, 0),
     (half(success()), generation("half"), (GENERATIONS, GOOD, "502"), "upstream_interrupted", 1, 0),
-    (answer(success()), post({"model": MODEL, "prompt": ""}), (GENERATIONS, "none", "400"), None, 0, 0),
-    (answer(success()), post(b"{"), (GENERATIONS, "none", "400"), None, 0, 0),
-    (answer(success()), post({}, key="unknown"), (GENERATIONS, "none", "401"), None, 0, 0),
-    (answer(success()), post({"model": "secret-model", "prompt": "p"}), (GENERATIONS, "none", "400"), None, 0, 0),
-    (answer(success()), post({}, path="/secret/path"), ("none", "none", "404"), None, 0, 0),
-    (answer(success()), post({}, path="/v1/models"), ("none", "none", "405"), None, 0, 0),
-    (answer(success()), b"secret nonsense\r\n\r\n", ("none", "none", "400"), None, 0, 0),
+    (respond(success()), post({"model": MODEL, "prompt": ""}), (GENERATIONS, "none", "400"), None, 0, 0),
+    (respond(success()), post(b"{"), (GENERATIONS, "none", "400"), None, 0, 0),
+    (respond(success()), post({}, key="unknown"), (GENERATIONS, "none", "401"), None, 0, 0),
+    (respond(success()), post({"model": "secret-model", "prompt": "p"}), (GENERATIONS, "none", "400"), None, 0, 0),
+    (respond(success()), post({}, path="/secret/path"), ("none", "none", "404"), None, 0, 0),
+    (respond(success()), post({}, path="/v1/models"), ("none", "none", "405"), None, 0, 0),
+    (respond(success()), b"secret nonsense\r\n\r\n", ("none", "none", "400"), None, 0, 0),
 ]
 TIMES = 2  # per worker
 
@@ -88,7 +88,7 @@ def body_of(request: bytes) -> bytes:
 
 
 @pytest.fixture
-def gateway(tmp_path: Path, upstream: ScriptedServer) -> Iterator[Served]:
+def gateway(tmp_path: Path, upstream: FakeMinimax) -> Iterator[Served]:
     with processes.gateway(
         tmp_path, upstream.url, WEB_CONCURRENCY=str(WORKERS), AMUX_ENABLED_MODELS=f"{GOOD},{LIVE}"
     ) as served:
@@ -97,19 +97,19 @@ def gateway(tmp_path: Path, upstream: ScriptedServer) -> Iterator[Served]:
 
 
 @pytest.fixture
-def upstream() -> Iterator[ScriptedServer]:
-    with scripted_server() as server:
+def upstream() -> Iterator[FakeMinimax]:
+    with start_fake_minimax() as server:
         yield server
 
 
-def test_counters_add_up_over_all_workers(gateway: Served, upstream: ScriptedServer) -> None:
+def test_counters_add_up_over_all_workers(gateway: Served, upstream: FakeMinimax) -> None:
     requests: Counter[Labels] = Counter()
     upstream_calls: Counter[Labels] = Counter()
     asked: Counter[Labels] = Counter()
     delivered: Counter[Labels] = Counter()
     bytes_in = bytes_out = 0
     before = Metrics(gateway.url)
-    for script, request, labels, code, n, pictures in MIX:
+    for script, request, labels, code, n, images in MIX:
         for _ in range(TIMES):
             upstream.script = script
             replies = by_each_worker(gateway, request)
@@ -118,7 +118,7 @@ def test_counters_add_up_over_all_workers(gateway: Served, upstream: ScriptedSer
             if code is not None:
                 upstream_calls[(code,)] += WORKERS
                 asked[(labels[1],)] += n * WORKERS
-                delivered[(labels[1],)] += pictures * WORKERS
+                delivered[(labels[1],)] += images * WORKERS
             bytes_in += WORKERS * len(body_of(request))
             bytes_out += sum(len(reply.body) for reply in replies)
     wait_until_idle(gateway)
@@ -142,9 +142,9 @@ def test_counters_add_up_over_all_workers(gateway: Served, upstream: ScriptedSer
     assert len(upstream.received) == upstream_calls.total()
 
 
-def test_response_bytes_add_up(gateway: Served, upstream: ScriptedServer) -> None:
+def test_response_bytes_add_up(gateway: Served, upstream: FakeMinimax) -> None:
     """A response to `/metrics` counts from the next one on."""
-    upstream.script = answer(success(3))
+    upstream.script = respond(success(3))
     before = Metrics(gateway.url)
     replies = [ask(gateway.url, post({"model": MODEL, "prompt": "p", "n": 3})) for _ in range(5)]
     replies += [ask(gateway.url, post(b"{")), ask(gateway.url, head("GET", "/v1/models"), "GET")]
@@ -160,7 +160,7 @@ def test_histogram_buckets_reach_the_upstream_deadline(gateway: Served) -> None:
     assert {"5.0", "60.0", "180.0", "+Inf"} <= set(upstream_buckets)
 
 
-def test_no_label_value_comes_from_a_caller(gateway: Served, upstream: ScriptedServer) -> None:
+def test_no_label_value_comes_from_a_caller(gateway: Served, upstream: FakeMinimax) -> None:
     secret = "what-only-the-caller-knows"
     for request in (
         post({"model": secret, "prompt": secret}),
@@ -178,7 +178,7 @@ def test_no_label_value_comes_from_a_caller(gateway: Served, upstream: ScriptedS
     ):
         assert ask(gateway.url, request).status in (200, 400, 401, 404, 405, 415)
     for message in (secret, {"status_code": secret}):
-        upstream.script = answer(refusal(secret, message))
+        upstream.script = respond(error_response(secret, message))
         assert ask(gateway.url, generation("p")).status == 502
 
     metrics = Metrics(gateway.url)
@@ -253,7 +253,7 @@ def test_a_call_whose_caller_disconnects_is_counted(tmp_path: Path) -> None:
 
 def test_two_gateways_on_one_machine_count_separately(tmp_path: Path) -> None:
     """And each removes its folder at the end."""
-    with scripted_server() as upstream, ExitStack() as stack:
+    with start_fake_minimax() as upstream, ExitStack() as stack:
         variables = {"TMPDIR": str(tmp_path)}
         first, second = (stack.enter_context(processes.gateway(tmp_path, upstream.url, **variables)) for _ in range(2))
         assert len(list(tmp_path.glob("amux-metrics-*"))) == 2

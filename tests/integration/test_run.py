@@ -34,7 +34,7 @@ from tests.integration.raw_http import (
     wait_until,
 )
 from tests.sdk.cases import pixels
-from tests.support.fake_minimax import scripted_server
+from tests.support.fake_minimax import start_fake_minimax
 from tests.support.processes import HOST, ROOT, UPSTREAM_KEY, environment, free_port
 
 COMMAND = [sys.executable, "scripts/run.py"]
@@ -112,23 +112,23 @@ def shell(lines: str) -> Any:
     return json.loads(done.stdout)
 
 
-def picture_of(answer: Any) -> bytes:
-    [image] = answer["data"]
-    picture = requests.get(image["url"], timeout=10)
-    picture.raise_for_status()
-    assert picture.headers["Content-Type"] == "image/jpeg"
-    return picture.content
+def download_image(response: Any) -> bytes:
+    [image] = response["data"]
+    downloaded = requests.get(image["url"], timeout=10)
+    downloaded.raise_for_status()
+    assert downloaded.headers["Content-Type"] == "image/jpeg"
+    return downloaded.content
 
 
 @NEEDS_CURL
 def test_the_curl_line_for_text_gives_an_image_of_its_size(run: Run) -> None:
-    assert pixels(picture_of(shell(run.lines_under("Text to image")))) == (1280, 720)
+    assert pixels(download_image(shell(run.lines_under("Text to image")))) == (1280, 720)
 
 
 @NEEDS_CURL
 def test_the_curl_line_for_an_edit_gives_an_image(run: Run) -> None:
-    picture = picture_of(shell(run.lines_under("Image to image")))
-    assert pixels(picture) == (1024, 1024)
+    image = download_image(shell(run.lines_under("Image to image")))
+    assert pixels(image) == (1024, 1024)
 
 
 def test_the_python_lines_print_the_url_of_an_image(run: Run) -> None:
@@ -185,7 +185,7 @@ def test_chosen_keys_are_printed_quoted_for_a_shell(tmp_path: Path) -> None:
 
 def test_with_a_minimax_key_no_sandbox_is_started(tmp_path: Path) -> None:
     with (
-        scripted_server() as upstream,
+        start_fake_minimax() as upstream,
         running(tmp_path, MINIMAX_API_KEY=UPSTREAM_KEY, MINIMAX_BASE_URL=upstream.url) as run,
     ):
         assert "images come from MiniMax, which charges for them" in run.printed
@@ -198,7 +198,7 @@ def test_with_a_minimax_key_no_sandbox_is_started(tmp_path: Path) -> None:
 
 
 def test_proxy_variables_are_ignored_for_loopback(tmp_path: Path) -> None:
-    with scripted_server() as proxy:
+    with start_fake_minimax() as proxy:
         with running(tmp_path, http_proxy=proxy.url, HTTP_PROXY=proxy.url, no_proxy="", NO_PROXY="") as run:
             assert ask(run.url, generation("a").replace(b"caller-key-for-tests", run.key.encode())).status == 200
         assert proxy.connections == 0

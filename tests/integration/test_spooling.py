@@ -29,21 +29,21 @@ from tests.integration.raw_http import (
     generation,
     health,
     holding_upstream,
+    image_response,
     only_line,
-    picture_answer,
     post,
     request_id,
     success_of,
     wait_until,
 )
 from tests.support import processes
-from tests.support.fake_minimax import ScriptedServer, answer, half
-from tests.support.pictures import JPEG, data_url
+from tests.support.fake_minimax import FakeMinimax, half, respond
+from tests.support.images import JPEG, data_url
 from tests.support.processes import Served, procfile_command, serve
 
 IMAGE = JPEG + os.urandom(6 * MB)
-PICTURES = [base64.b64encode(JPEG + os.urandom(2 * MB)).decode() for _ in range(4)]
-LARGE = success_of(image_base64=PICTURES)
+IMAGES = [base64.b64encode(JPEG + os.urandom(2 * MB)).decode() for _ in range(4)]
+LARGE = success_of(image_base64=IMAGES)
 
 
 def drawing(prompt: str, *lines: str) -> bytes:
@@ -64,7 +64,7 @@ def uploading(prompt: str, *lines: str) -> bytes:
 
 @pytest.mark.parametrize("make", [uploading, referring])
 def test_minimax_gets_the_exact_image_and_a_content_length(
-    gateway: Served, upstream: ScriptedServer, make: Callable[[str], bytes]
+    gateway: Served, upstream: FakeMinimax, make: Callable[[str], bytes]
 ) -> None:
     assert ask(gateway.url, make("an otter")).status == 200
     [received] = upstream.received
@@ -79,30 +79,30 @@ def test_minimax_gets_the_exact_image_and_a_content_length(
     assert "transfer-encoding" not in received.headers
 
 
-def test_images_are_returned_byte_for_byte(gateway: Served, upstream: ScriptedServer) -> None:
-    upstream.script = answer(LARGE)
+def test_images_are_returned_byte_for_byte(gateway: Served, upstream: FakeMinimax) -> None:
+    upstream.script = respond(LARGE)
     reply = ask(gateway.url, drawing("an otter"))
     assert (reply.status, reply.headers["content-type"]) == (200, "application/json")
-    assert reply.json["data"] == [{"b64_json": picture} for picture in PICTURES]
+    assert reply.json["data"] == [{"b64_json": image} for image in IMAGES]
     assert reply.headers["content-length"] == str(len(reply.body))
 
 
-def test_a_truncated_response_is_502_without_any_of_its_images(gateway: Served, upstream: ScriptedServer) -> None:
+def test_a_truncated_response_is_502_without_any_of_its_images(gateway: Served, upstream: FakeMinimax) -> None:
     upstream.script = half(LARGE)
     reply = ask(gateway.url, drawing("an otter"))
     assert (reply.status, reply.error["code"]) == (502, "upstream_interrupted")
     assert len(reply.body) < 1000
 
 
-def test_invalid_json_is_502_without_any_of_its_images(gateway: Served, upstream: ScriptedServer) -> None:
-    upstream.script = answer(json.dumps(LARGE).encode()[:-1])
+def test_invalid_json_is_502_without_any_of_its_images(gateway: Served, upstream: FakeMinimax) -> None:
+    upstream.script = respond(json.dumps(LARGE).encode()[:-1])
     reply = ask(gateway.url, drawing("an otter"))
     assert (reply.status, reply.error["code"]) == (502, "upstream_invalid_answer")
     assert len(reply.body) < 1000
 
 
 def test_a_spooled_text_in_any_other_field_is_validated_like_a_short_one(
-    gateway: Served, upstream: ScriptedServer
+    gateway: Served, upstream: FakeMinimax
 ) -> None:
     for name in ("model", "prompt", "size", "aspect_ratio", "response_format", "style_type", "n", "stream"):
         messages = []
@@ -130,7 +130,7 @@ def folder(tmp_path: Path) -> Path:
 def spooling(tmp_path: Path, folder: Path) -> Iterator[tuple[HoldingUpstream, Served]]:
     with (
         holding_upstream(
-            lambda prompt: json.dumps(LARGE).encode() if "large" in prompt else picture_answer(prompt)
+            lambda prompt: json.dumps(LARGE).encode() if "large" in prompt else image_response(prompt)
         ) as upstream,
         processes.gateway(tmp_path, upstream.url, AMUX_SPOOL_FOLDER=str(folder)) as gateway,
     ):
@@ -151,8 +151,8 @@ def test_spool_files_are_unlinked_and_closed_with_their_call(tmp_path: Path, fol
 
         upstream.release.set()
         assert [caller.reply().status for caller in callers[:2]] == [200, 200]
-        wait_until(lambda: '"n": 4' in gateway.log.read_text(), "an answer that is being sent")
-        wait_until(lambda: len(open_in(folder, pids)) == 1, "a file for the answer alone")
+        wait_until(lambda: '"n": 4' in gateway.log.read_text(), "a response that is being sent")
+        wait_until(lambda: len(open_in(folder, pids)) == 1, "a file for the response alone")
         assert list(folder.iterdir()) == []
         assert callers[2].reply().status == 200
         wait_until(lambda: open_in(folder, pids) == [], "no file left open")
@@ -160,20 +160,20 @@ def test_spool_files_are_unlinked_and_closed_with_their_call(tmp_path: Path, fol
 
 
 @pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
-@pytest.mark.parametrize("when", ["in the upload", "in the call", "in the answer"])
+@pytest.mark.parametrize("when", ["in the upload", "in the call", "in the response"])
 def test_no_spool_file_stays_open_when_a_caller_disconnects(
     tmp_path: Path, folder: Path, when: str, reset: bool
 ) -> None:
     with spooling(tmp_path, folder) as (upstream, gateway):
         pids = processes_of(gateway)
         with Caller(gateway.url) as caller:
-            request = uploading("gone", "x-request-id: gone") if when != "in the answer" else drawing("large")
+            request = uploading("gone", "x-request-id: gone") if when != "in the response" else drawing("large")
             caller.send(request if when != "in the upload" else request[: len(request) // 2])
             if when == "in the upload":
                 wait_until(lambda: len(open_in(folder, pids)) == 1, "a file")
             else:
                 upstream.wait_for(1)
-            if when == "in the answer":
+            if when == "in the response":
                 upstream.release.set()
                 assert caller.socket.recv(1000).startswith(b"HTTP/1.1 200 ")
                 assert len(open_in(folder, pids)) == 1

@@ -44,9 +44,9 @@ def test_concurrent_calls_of_four_processes_never_exceed_the_limit(shared_redis:
             assert process.stdin is not None
             process.stdin.write("go\n")
             process.stdin.flush()
-        answers = [int(process.stdout.readline()) for process in (a, b, c, d) if process.stdout is not None]
+        admitted = [int(process.stdout.readline()) for process in (a, b, c, d) if process.stdout is not None]
     # 61 images, two a call, are used up before 40 calls in flight and 50 requests
-    assert sum(answers) == 30
+    assert sum(admitted) == 30
 
 
 def test_call_of_a_dead_worker_expires(shared_redis: RedisServer, key: str) -> None:

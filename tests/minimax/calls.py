@@ -8,7 +8,7 @@ from typing import Any
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from tests.support.pictures import JPEG
+from tests.support.images import JPEG
 
 ENDPOINTS = ("generations", "edits")
 MODEL = "MiniMax-Image-01"

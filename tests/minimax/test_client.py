@@ -15,8 +15,8 @@ from urllib3.exceptions import HTTPError, LocationParseError
 from app.minimax.client import MinimaxClient
 from app.minimax.errors import MinimaxError
 from app.services.image_request import ImageResult
-from tests.support.fake_minimax import refusal, success
-from tests.support.pictures import data_url
+from tests.support.fake_minimax import error_response, success
+from tests.support.images import data_url
 
 URL = "https://api.minimax.example/v1/image_generation"
 PAYLOAD = {
@@ -74,7 +74,7 @@ def test_client_sends_one_post_with_json_payload_and_bearer_key() -> None:
 
 @responses.activate
 def test_an_error_code_raises_minimax_error_with_its_trace_id() -> None:
-    responses.post(URL, json=refusal(1026, "no"), headers={"X-Mm-Request-Id": "t-10"})
+    responses.post(URL, json=error_response(1026, "no"), headers={"X-Mm-Request-Id": "t-10"})
     with pytest.raises(MinimaxError) as caught:
         new_client().generate_images(PAYLOAD)
     assert (caught.value.code, caught.value.http_status, caught.value.trace_id) == ("1026", 403, "t-10")

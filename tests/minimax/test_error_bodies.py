@@ -14,7 +14,7 @@ from app.minimax.client import MinimaxClient
 from app.minimax.error_codes import ERROR_BODY_CODES, STATUSES_WITH_ANY_BODY, WITHOUT_CODE
 from app.minimax.errors import MinimaxError
 from tests.minimax.calls import ENDPOINTS, PROMPT, envelope, generate, retry_headers
-from tests.support.fake_minimax import ScriptedServer, answer
+from tests.support.fake_minimax import FakeMinimax, respond
 from tests.support.processes import UPSTREAM_KEY
 
 
@@ -107,17 +107,17 @@ def test_every_code_has_a_row() -> None:
 @pytest.mark.parametrize(("error", "quoted"), ERRORS.values(), ids=ERRORS)
 @pytest.mark.parametrize("row", **rows(ROWS))
 def test_an_error_body_is_mapped_by_its_http_status(
-    client: FlaskClient, upstream: ScriptedServer, row: Row, error: Any, quoted: str, endpoint: str
+    client: FlaskClient, upstream: FakeMinimax, row: Row, error: Any, quoted: str, endpoint: str
 ) -> None:
     headers = {"Trace-Id": "trace-1", "Retry-After": "17"}
-    upstream.script = answer({"error": error, "more": 1}, status=row.http_status, headers=headers)
+    upstream.script = respond({"error": error, "more": 1}, status=row.http_status, headers=headers)
     assert_row(client, endpoint, row, quoted, "17")
     assert len(upstream.received) == 1
 
 
-def test_a_rate_limit_without_retry_after_names_ten_seconds(client: FlaskClient, upstream: ScriptedServer) -> None:
+def test_a_rate_limit_without_retry_after_names_ten_seconds(client: FlaskClient, upstream: FakeMinimax) -> None:
     [row] = [row for row in ROWS if row.retry]
-    upstream.script = answer({"error": {"message": "slow"}}, status=429, headers={"Trace-Id": "trace-1"})
+    upstream.script = respond({"error": {"message": "slow"}}, status=429, headers={"Trace-Id": "trace-1"})
     assert_row(client, "generations", row, ": slow", "10")
 
 
@@ -125,19 +125,17 @@ def test_a_rate_limit_without_retry_after_names_ten_seconds(client: FlaskClient,
 @pytest.mark.parametrize("body", WITHOUT_MESSAGE.values(), ids=WITHOUT_MESSAGE)
 @pytest.mark.parametrize("row", **rows([row for row in ROWS if row.http_status in (401, 403)]))
 def test_a_401_or_403_needs_no_error_body(
-    client: FlaskClient, upstream: ScriptedServer, row: Row, body: bytes, endpoint: str
+    client: FlaskClient, upstream: FakeMinimax, row: Row, body: bytes, endpoint: str
 ) -> None:
-    upstream.script = answer(body, status=row.http_status, headers={"Trace-Id": "trace-1", "Retry-After": "17"})
+    upstream.script = respond(body, status=row.http_status, headers={"Trace-Id": "trace-1", "Retry-After": "17"})
     assert_row(client, endpoint, row, "", None)
     assert len(upstream.received) == 1
 
 
 @pytest.mark.parametrize("body", WITHOUT_MESSAGE.values(), ids=WITHOUT_MESSAGE)
 @pytest.mark.parametrize("http_status", [400, 402, 404, 422, 500, 503])
-def test_any_other_status_needs_one(
-    client: FlaskClient, upstream: ScriptedServer, http_status: int, body: bytes
-) -> None:
-    upstream.script = answer(body, status=http_status)
+def test_any_other_status_needs_one(client: FlaskClient, upstream: FakeMinimax, http_status: int, body: bytes) -> None:
+    upstream.script = respond(body, status=http_status)
     response = generate(client)
     assert response.json
     assert (response.status_code, response.json["error"]["code"]) == (502, "upstream_invalid_answer")
@@ -145,18 +143,18 @@ def test_any_other_status_needs_one(
 
 @pytest.mark.parametrize("http_status", [200, 201, 202, 206, 300, 302, 405, 408, 409, 413, 418])
 def test_an_error_body_with_any_other_status_is_not_understood(
-    client: FlaskClient, upstream: ScriptedServer, http_status: int
+    client: FlaskClient, upstream: FakeMinimax, http_status: int
 ) -> None:
-    upstream.script = answer({"error": {"message": "the reason"}}, status=http_status)
+    upstream.script = respond({"error": {"message": "the reason"}}, status=http_status)
     response = generate(client)
     message = f"MiniMax's response was not understood (HTTP status {http_status}, of another shape than documented)."
     assert (response.status_code, response.json) == (502, envelope(message, "upstream_invalid_answer"))
 
 
 @pytest.mark.parametrize("http_status", [400, 401, 403, 429, 500])
-def test_a_code_beats_an_error_body_beside_it(client: FlaskClient, upstream: ScriptedServer, http_status: int) -> None:
+def test_a_code_beats_an_error_body_beside_it(client: FlaskClient, upstream: FakeMinimax, http_status: int) -> None:
     document = {"base_resp": {"status_code": 1026, "status_msg": "no"}, "error": {"message": "the reason"}}
-    upstream.script = answer(document, status=http_status)
+    upstream.script = respond(document, status=http_status)
     response = generate(client)
     message = "MiniMax rejected the request with code 1026: the prompt was withheld as sensitive (no)."
     assert (response.status_code, response.json) == (403, envelope(message, "1026"))
@@ -164,9 +162,9 @@ def test_a_code_beats_an_error_body_beside_it(client: FlaskClient, upstream: Scr
 
 @pytest.mark.parametrize("body", [b"", b"no", json.dumps({"error": {"message": "key sk-up****"}}).encode()])
 def test_a_rejected_key_is_logged_as_critical_and_its_message_is_not_quoted(
-    client: FlaskClient, upstream: ScriptedServer, caplog: pytest.LogCaptureFixture, body: bytes
+    client: FlaskClient, upstream: FakeMinimax, caplog: pytest.LogCaptureFixture, body: bytes
 ) -> None:
-    upstream.script = answer(body, status=401, headers={"Trace-Id": "trace-2"})
+    upstream.script = respond(body, status=401, headers={"Trace-Id": "trace-2"})
     assert "****" not in generate(client).get_data(as_text=True)
     [record] = [record for record in caplog.records if record.levelno == logging.CRITICAL]
     assert record.message == "MiniMax rejected the gateway's own key: check MINIMAX_API_KEY and MINIMAX_BASE_URL"
@@ -174,18 +172,18 @@ def test_a_rejected_key_is_logged_as_critical_and_its_message_is_not_quoted(
 
 
 def test_no_other_error_body_is_critical(
-    client: FlaskClient, upstream: ScriptedServer, caplog: pytest.LogCaptureFixture
+    client: FlaskClient, upstream: FakeMinimax, caplog: pytest.LogCaptureFixture
 ) -> None:
     for row in ROWS:
         if row.http_status not in OPERATOR_ERRORS:
-            upstream.script = answer({"error": {"message": "the reason"}}, status=row.http_status)
+            upstream.script = respond({"error": {"message": "the reason"}}, status=row.http_status)
             generate(client)
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 @pytest.mark.parametrize("row", **rows(ROWS))
-def test_only_a_server_error_leaves_the_outcome_unknown(upstream: ScriptedServer, row: Row) -> None:
-    upstream.script = answer({"error": {"message": "the reason"}}, status=row.http_status)
+def test_only_a_server_error_leaves_the_outcome_unknown(upstream: FakeMinimax, row: Row) -> None:
+    upstream.script = respond({"error": {"message": "the reason"}}, status=row.http_status)
     with pytest.raises(MinimaxError) as caught:
         MinimaxClient(upstream.url, UPSTREAM_KEY, 30).generate_images({"prompt": "p", "response_format": "url"})
     assert caught.value.outcome_unknown == row.outcome_unknown

@@ -12,7 +12,7 @@ from app.minimax.error_codes import STATUS_CODES, WITHOUT_CODE
 from app.minimax.errors import MinimaxError
 from tests.conftest import MakeClient
 from tests.minimax.calls import ENDPOINTS, assert_error, envelope, generate, retry_headers
-from tests.support.fake_minimax import ScriptedServer, answer, refusal
+from tests.support.fake_minimax import FakeMinimax, error_response, respond
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,9 @@ def test_retry_after_is_set_exactly_where_a_retry_is_allowed() -> None:
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 @pytest.mark.parametrize(("code", "status", "retry"), ROWS)
 def test_a_code_is_mapped_to_status_message_and_retry_headers(
-    make_client: MakeClient, upstream: ScriptedServer, endpoint: str, code: int, status: int, retry: bool
+    make_client: MakeClient, upstream: FakeMinimax, endpoint: str, code: int, status: int, retry: bool
 ) -> None:
-    upstream.script = answer(refusal(code, "a reason"), headers={"Trace-Id": "trace-1", "Retry-After": "17"})
+    upstream.script = respond(error_response(code, "a reason"), headers={"Trace-Id": "trace-1", "Retry-After": "17"})
     response = generate(make_client(), endpoint)
 
     reason = "" if code in OPERATOR_CODES else " (a reason)"
@@ -90,26 +90,26 @@ def test_a_code_is_mapped_to_status_message_and_retry_headers(
 
 @pytest.mark.parametrize("http_status", [400, 401, 403, 404, 422, 429, 500, 502, 503, 507])
 def test_a_code_takes_precedence_over_the_http_status(
-    make_client: MakeClient, upstream: ScriptedServer, http_status: int
+    make_client: MakeClient, upstream: FakeMinimax, http_status: int
 ) -> None:
     client = make_client()
     for code, status, retry in ((1002, 429, True), (1008, 429, False), (1004, 502, False), (1026, 403, False)):
-        upstream.script = answer(refusal(code), status=http_status)
+        upstream.script = respond(error_response(code), status=http_status)
         assert_error(generate(client), status, str(code), retry=retry)
 
 
 @pytest.mark.parametrize(("code", "status", "retry"), ROWS)
 def test_a_code_may_be_a_string(
-    make_client: MakeClient, upstream: ScriptedServer, code: int, status: int, retry: bool
+    make_client: MakeClient, upstream: FakeMinimax, code: int, status: int, retry: bool
 ) -> None:
-    upstream.script = answer(refusal(str(code)))
+    upstream.script = respond(error_response(str(code)))
     assert_error(generate(make_client()), status, str(code), retry=retry)
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 @pytest.mark.parametrize("code", UNKNOWN)
-def test_an_unknown_code_is_502(make_client: MakeClient, upstream: ScriptedServer, endpoint: str, code: int) -> None:
-    upstream.script = answer(refusal(code, "new words"), headers={"Retry-After": "1"})
+def test_an_unknown_code_is_502(make_client: MakeClient, upstream: FakeMinimax, endpoint: str, code: int) -> None:
+    upstream.script = respond(error_response(code, "new words"), headers={"Retry-After": "1"})
     message = assert_error(generate(make_client(), endpoint), 502, str(code))
     assert message == f"MiniMax rejected the request with code {code}: unknown error code (new words)."
     assert len(upstream.received) == 1
@@ -117,9 +117,9 @@ def test_an_unknown_code_is_502(make_client: MakeClient, upstream: ScriptedServe
 
 @pytest.mark.parametrize("code", OPERATOR_CODES)
 def test_a_rejected_operator_key_is_logged_as_critical_and_not_quoted(
-    make_client: MakeClient, upstream: ScriptedServer, caplog: pytest.LogCaptureFixture, code: int
+    make_client: MakeClient, upstream: FakeMinimax, caplog: pytest.LogCaptureFixture, code: int
 ) -> None:
-    upstream.script = answer(refusal(code, "key upst****ests is not valid"), headers={"Trace-Id": "trace-2"})
+    upstream.script = respond(error_response(code, "key upst****ests is not valid"), headers={"Trace-Id": "trace-2"})
     response = generate(make_client())
     assert "****" not in assert_error(response, 502, str(code))
     (record,) = [record for record in caplog.records if record.levelno == logging.CRITICAL]
@@ -127,11 +127,11 @@ def test_a_rejected_operator_key_is_logged_as_critical_and_not_quoted(
 
 
 def test_no_other_code_is_logged_as_an_error(
-    make_client: MakeClient, upstream: ScriptedServer, caplog: pytest.LogCaptureFixture
+    make_client: MakeClient, upstream: FakeMinimax, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = make_client()
     for code in set(STATUS_CODES) - set(OPERATOR_CODES) | set(UNKNOWN):
-        upstream.script = answer(refusal(code))
+        upstream.script = respond(error_response(code))
         generate(client)
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
@@ -159,10 +159,10 @@ RETRY_AFTER: tuple[tuple[str | None, int], ...] = (
 
 @pytest.mark.parametrize(("sent", "returned"), RETRY_AFTER, ids=[repr(sent)[:20] for sent, _ in RETRY_AFTER])
 def test_minimax_retry_after_is_passed_on_up_to_a_minute(
-    make_client: MakeClient, upstream: ScriptedServer, sent: str | None, returned: int
+    make_client: MakeClient, upstream: FakeMinimax, sent: str | None, returned: int
 ) -> None:
     headers: dict[str, str] = {} if sent is None else {"Retry-After": sent}
-    upstream.script = answer(refusal(1002), headers=headers)
+    upstream.script = respond(error_response(1002), headers=headers)
     response = generate(make_client())
     assert_error(response, 429, "1002", retry=True)
     assert response.headers["Retry-After"] == str(returned)

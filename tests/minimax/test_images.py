@@ -18,8 +18,8 @@ from app.minimax.errors import MinimaxError
 from app.spooling.spool import Spool
 from tests.conftest import MakeClient
 from tests.minimax.calls import ENDPOINTS, envelope, generate, retry_headers
-from tests.support.fake_minimax import ScriptedServer, answer
-from tests.support.pictures import GIF, JPEG, PNG, WEBP
+from tests.support.fake_minimax import FakeMinimax, respond
+from tests.support.images import GIF, JPEG, PNG, WEBP
 
 URL = "https://images.example/1.jpeg"
 BMP = b"BM" + bytes(60)
@@ -127,18 +127,18 @@ REJECTED: dict[str, tuple[str, str]] = {
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 @pytest.mark.parametrize(("sent", "passed"), CLEANED.values(), ids=CLEANED)
 def test_base64_of_an_image_is_passed_on_clean(
-    client: FlaskClient, upstream: ScriptedServer, endpoint: str, sent: str, passed: str
+    client: FlaskClient, upstream: FakeMinimax, endpoint: str, sent: str, passed: str
 ) -> None:
-    upstream.script = answer(delivery(image_base64=[sent, BARE]))
+    upstream.script = respond(delivery(image_base64=[sent, BARE]))
     assert delivered(client, endpoint, response_format="b64_json") == [{"b64_json": passed}, {"b64_json": BARE}]
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 @pytest.mark.parametrize(("sent", "reason"), REJECTED.values(), ids=REJECTED)
 def test_anything_else_is_not_delivered(
-    client: FlaskClient, upstream: ScriptedServer, endpoint: str, sent: str, reason: str
+    client: FlaskClient, upstream: FakeMinimax, endpoint: str, sent: str, reason: str
 ) -> None:
-    upstream.script = answer(delivery(image_base64=[sent]))
+    upstream.script = respond(delivery(image_base64=[sent]))
     assert_not_delivered(client, endpoint, "b64_json", reason)
     assert len(upstream.received) == 1
 
@@ -153,7 +153,7 @@ def test_anything_else_is_not_delivered(
 )
 def test_one_bad_entry_spoils_the_response(
     client: FlaskClient,
-    upstream: ScriptedServer,
+    upstream: FakeMinimax,
     position: int,
     key: str,
     response_format: str,
@@ -163,7 +163,7 @@ def test_one_bad_entry_spoils_the_response(
 ) -> None:
     entries = [good, good]
     entries.insert(position, bad)
-    upstream.script = answer(delivery(**{key: entries}))
+    upstream.script = respond(delivery(**{key: entries}))
     assert_not_delivered(client, "generations", response_format, reason)
 
 
@@ -171,9 +171,9 @@ def test_one_bad_entry_spoils_the_response(
     ("key", "response_format", "good"), [("image_base64", "b64_json", BARE), ("image_urls", "url", URL)]
 )
 def test_empty_entries_are_withheld_images(
-    client: FlaskClient, upstream: ScriptedServer, key: str, response_format: str, good: str
+    client: FlaskClient, upstream: FakeMinimax, key: str, response_format: str, good: str
 ) -> None:
-    upstream.script = answer(delivery(**{key: ["", good, None, good]}))
+    upstream.script = respond(delivery(**{key: ["", good, None, good]}))
     assert delivered(client, response_format=response_format) == [{response_format: good}] * 2
 
 
@@ -223,15 +223,15 @@ BAD_URLS = (
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
-def test_an_http_url_is_passed_on_byte_for_byte(client: FlaskClient, upstream: ScriptedServer, endpoint: str) -> None:
-    upstream.script = answer(delivery(image_urls=list(GOOD_URLS)))
+def test_an_http_url_is_passed_on_byte_for_byte(client: FlaskClient, upstream: FakeMinimax, endpoint: str) -> None:
+    upstream.script = respond(delivery(image_urls=list(GOOD_URLS)))
     assert delivered(client, endpoint) == [{"url": url} for url in GOOD_URLS]
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 @pytest.mark.parametrize("url", BAD_URLS, ids=lambda url: ascii(url)[:40])
-def test_any_other_url_is_not_delivered(client: FlaskClient, upstream: ScriptedServer, endpoint: str, url: str) -> None:
-    upstream.script = answer(delivery(image_urls=[url]))
+def test_any_other_url_is_not_delivered(client: FlaskClient, upstream: FakeMinimax, endpoint: str, url: str) -> None:
+    upstream.script = respond(delivery(image_urls=[url]))
     assert_not_delivered(client, endpoint, "url", NOT_A_URL)
 
 
@@ -268,19 +268,17 @@ LARGE_REJECTED: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize(("sent", "passed"), LARGE_CLEANED.values(), ids=LARGE_CLEANED)
-def test_a_large_image_is_passed_on_clean(
-    client: FlaskClient, upstream: ScriptedServer, sent: str, passed: str
-) -> None:
-    upstream.script = answer(delivery(image_base64=[sent, encoded(LARGE), sent]))
+def test_a_large_image_is_passed_on_clean(client: FlaskClient, upstream: FakeMinimax, sent: str, passed: str) -> None:
+    upstream.script = respond(delivery(image_base64=[sent, encoded(LARGE), sent]))
     images = [{"b64_json": passed}, {"b64_json": encoded(LARGE)}, {"b64_json": passed}]
     assert delivered(client, response_format="b64_json") == images
 
 
 @pytest.mark.parametrize(("sent", "reason"), LARGE_REJECTED.values(), ids=LARGE_REJECTED)
 def test_anything_else_that_is_large_is_not_delivered(
-    client: FlaskClient, upstream: ScriptedServer, sent: str, reason: str
+    client: FlaskClient, upstream: FakeMinimax, sent: str, reason: str
 ) -> None:
-    upstream.script = answer(delivery(image_base64=[encoded(LARGE), sent]))
+    upstream.script = respond(delivery(image_base64=[encoded(LARGE), sent]))
     assert_not_delivered(client, "generations", "b64_json", reason)
 
 
@@ -289,8 +287,8 @@ def test_anything_else_that_is_large_is_not_delivered(
     [(f"https://images.example/{'a' * 200_000}", True), ("a" * 200_000, False), (f"data:,{'a' * 200_000}", False)],
     ids=["http", "letters", "data"],
 )
-def test_a_large_url_is_checked_too(client: FlaskClient, upstream: ScriptedServer, url: str, is_good: bool) -> None:
-    upstream.script = answer(delivery(image_urls=[url]))
+def test_a_large_url_is_checked_too(client: FlaskClient, upstream: FakeMinimax, url: str, is_good: bool) -> None:
+    upstream.script = respond(delivery(image_urls=[url]))
     if not is_good:
         assert_not_delivered(client, "generations", "url", NOT_A_URL)
         return
@@ -299,20 +297,20 @@ def test_a_large_url_is_checked_too(client: FlaskClient, upstream: ScriptedServe
 
 @pytest.mark.parametrize("size", [1, 3, 4, 7, 64, 1000, 65_536])
 def test_the_size_of_the_pieces_does_not_matter(
-    client: FlaskClient, upstream: ScriptedServer, monkeypatch: pytest.MonkeyPatch, size: int
+    client: FlaskClient, upstream: FakeMinimax, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
     monkeypatch.setattr(minimax_client, "_CHUNK_BYTES", size)
     monkeypatch.setattr("app.spooling.json_reader.LARGE_BYTES", 64)
     for sent, passed in (*CLEANED.values(), (encoded(LARGE[:9000]), encoded(LARGE[:9000]))):
-        upstream.script = answer(delivery(image_base64=[sent]))
+        upstream.script = respond(delivery(image_base64=[sent]))
         assert delivered(client, response_format="b64_json") == [{"b64_json": passed}], sent[:80]
     for sent, reason in REJECTED.values():
-        upstream.script = answer(delivery(image_base64=[sent]))
+        upstream.script = respond(delivery(image_base64=[sent]))
         assert_not_delivered(client, "generations", "b64_json", reason)
 
 
 def test_no_room_to_rewrite_an_image_is_503(
-    make_client: MakeClient, upstream: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+    make_client: MakeClient, upstream: FakeMinimax, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write, bound = Spool.write, len(LARGE_PADDED) + 1000
 
@@ -322,26 +320,26 @@ def test_no_room_to_rewrite_an_image_is_503(
         return write(self, data)
 
     monkeypatch.setattr(Spool, "write", write_up_to_the_bound)
-    upstream.script = answer(delivery(image_base64=[LARGE_PADDED[:-2]]))
+    upstream.script = respond(delivery(image_base64=[LARGE_PADDED[:-2]]))
     response = generate(make_client(), response_format="b64_json")
     assert (response.status_code, response.json and response.json["error"]["code"]) == (503, "answer_not_stored")
     assert retry_headers(response) == ("false", None)
 
 
-def test_the_outcome_of_a_response_without_images_is_unknown(upstream: ScriptedServer) -> None:
-    upstream.script = answer(delivery(image_base64=["!!!! not base64"]))
+def test_the_outcome_of_a_response_without_images_is_unknown(upstream: FakeMinimax) -> None:
+    upstream.script = respond(delivery(image_base64=["!!!! not base64"]))
     with pytest.raises(MinimaxError) as caught:
         MinimaxClient(upstream.url, "sk-upstream", 30).generate_images({"prompt": "p", "response_format": "base64"})
     assert caught.value.outcome_unknown
 
 
 def test_nothing_of_a_bad_entry_is_quoted(
-    client: FlaskClient, upstream: ScriptedServer, caplog: pytest.LogCaptureFixture
+    client: FlaskClient, upstream: FakeMinimax, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG")
     secret = binascii.hexlify(os.urandom(20)).decode()
     for key, response_format in (("image_base64", "b64_json"), ("image_urls", "url")):
-        upstream.script = answer(delivery(**{key: [f"!{secret}"]}))
+        upstream.script = respond(delivery(**{key: [f"!{secret}"]}))
         response = generate(client, response_format=response_format)
         assert secret not in response.get_data(as_text=True)
     assert secret not in caplog.text

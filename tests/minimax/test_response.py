@@ -12,8 +12,8 @@ from flask.testing import FlaskClient
 
 from tests.conftest import MakeClient
 from tests.minimax.calls import ENDPOINTS, PROMPT, assert_error, generate
-from tests.support.fake_minimax import ScriptedServer, answer, http_bytes, raw, refusal, success
-from tests.support.pictures import JPEG, PNG, WEBP, data_url
+from tests.support.fake_minimax import FakeMinimax, error_response, http_bytes, raw, respond, success
+from tests.support.images import JPEG, PNG, WEBP, data_url
 from tests.support.processes import UPSTREAM_KEY
 
 GOOD = success(1)
@@ -81,7 +81,7 @@ WRONG_SHAPES = (
         for value in each(None, [], "ok", 0, {}, [{"status_code": 0}])
     ),
     *(
-        OddResponse(f"status_code {value!r}"[:40], GOOD | refusal(value))
+        OddResponse(f"status_code {value!r}"[:40], GOOD | error_response(value))
         for value in (
             *each(0.0, 0.5, False, True, None, "", " ", " 0 ", "0.0", "success", [], {}, [0], "-", "0x0", "٠", "1_0"),
             *each("9" * 10, "9" * 5000, 10**4000),
@@ -110,10 +110,10 @@ HTTP_STATUSES = (
     *(OddResponse(f"error with {status}", ERROR, status) for status in (200, 202, 405, 408, 413)),
     *(OddResponse(f"html with {status}", HTML, status) for status in (400, 402, 404, 500, 502, 503, 504)),
     *(OddResponse(f"nothing with {status}", b"", status) for status in (204, 205, 304, 400, 500)),
-    *(OddResponse(f"code 0 with {status}", refusal(0), status) for status in (204, 400, 500)),
+    *(OddResponse(f"code 0 with {status}", error_response(0), status) for status in (204, 400, 500)),
     *(
         OddResponse(f"429 with {body!r}"[:30], body, 429, 429, "upstream_rate_limited", {"Retry-After": "1"})
-        for body in each(HTML, b"", {"error": None}, GOOD, refusal(0), refusal(None), [])
+        for body in each(HTML, b"", {"error": None}, GOOD, error_response(0), error_response(None), [])
     ),
     *(
         OddResponse(f"redirect {status}", b"moved", status, headers={"Location": "/v1/image_generation"})
@@ -123,7 +123,7 @@ HTTP_STATUSES = (
         OddResponse(f"redirect to {location!r}", GOOD, 307, headers={"Location": location})
         for location in ("http://[", "", "//", "\xff\xfe", "http://\x00", "javascript:x")
     ),
-    OddResponse("a code with a redirect", refusal(1026), 302, 403, "1026", {"Location": "/elsewhere"}),
+    OddResponse("a code with a redirect", error_response(1026), 302, 403, "1026", {"Location": "/elsewhere"}),
 )
 
 NOTHING = (
@@ -143,16 +143,16 @@ NOTHING = (
     OddResponse(
         "no data, some failed", without("data") | {"metadata": {"failed_count": "2"}}, 200, 403, "content_withheld"
     ),
-    OddResponse("no data, no metadata", refusal(0), code="nothing_delivered"),
-    OddResponse("no data, metadata null", refusal(0) | {"metadata": None}, code="nothing_delivered"),
+    OddResponse("no data, no metadata", error_response(0), code="nothing_delivered"),
+    OddResponse("no data, metadata null", error_response(0) | {"metadata": None}, code="nothing_delivered"),
 )
 
 
 @pytest.mark.parametrize("case", [*NOT_JSON, *WRONG_SHAPES, *HTTP_STATUSES, *NOTHING], ids=str)
 def test_an_odd_response_is_mapped_as_in_the_contract(
-    make_client: MakeClient, upstream: ScriptedServer, case: OddResponse
+    make_client: MakeClient, upstream: FakeMinimax, case: OddResponse
 ) -> None:
-    upstream.script = answer(case.body, status=case.http_status, headers={"Trace-Id": "trace-3"} | case.headers)
+    upstream.script = respond(case.body, status=case.http_status, headers={"Trace-Id": "trace-3"} | case.headers)
     for calls, endpoint in enumerate(ENDPOINTS, 1):
         response = generate(make_client(), endpoint)
         assert_error(response, case.status, case.code)
@@ -161,17 +161,17 @@ def test_an_odd_response_is_mapped_as_in_the_contract(
 
 
 @pytest.mark.parametrize("http_status", [404, 503])
-def test_the_message_names_the_http_status(client: FlaskClient, upstream: ScriptedServer, http_status: int) -> None:
-    upstream.script = answer(HTML, status=http_status)
+def test_the_message_names_the_http_status(client: FlaskClient, upstream: FakeMinimax, http_status: int) -> None:
+    upstream.script = respond(HTML, status=http_status)
     message = assert_error(generate(client), 502, "upstream_invalid_answer")
     assert message == f"MiniMax's response was not understood (HTTP status {http_status}, not JSON)."
 
 
-def test_deep_nesting_is_never_an_internal_error(client: FlaskClient, upstream: ScriptedServer) -> None:
+def test_deep_nesting_is_never_an_internal_error(client: FlaskClient, upstream: FakeMinimax) -> None:
     """Reading and writing JSON fail at about the same depth; a document that was read must also be written."""
     statuses = set()
     for depth in (*range(1, 900, 100), *range(900, 1000)):
-        upstream.script = answer(with_metadata("[" * depth + "]" * depth))
+        upstream.script = respond(with_metadata("[" * depth + "]" * depth))
         statuses.add(generate(client).status_code)
     assert statuses == {200, 502}
 
@@ -180,8 +180,8 @@ def test_deep_nesting_is_never_an_internal_error(client: FlaskClient, upstream: 
 
 URLS = (
     "http://hailuo.example/image%2Finference_output/x.jpeg?Expires=1&OSSAccessKeyId=LTAI&Signature=a%2Bb%2F%3D",
-    "http://pictures.example/a b/水彩.jpeg?q=<&>'\"+%20#fragment",
-    " http://pictures.example/\t\u2028\x7f ",
+    "http://images.example/a b/水彩.jpeg?q=<&>'\"+%20#fragment",
+    " http://images.example/\t\u2028\x7f ",
 )
 BASE64 = ("/9j/4AAQ+/==", *(base64.b64encode(image).decode() for image in (PNG, WEBP)))
 
@@ -192,13 +192,13 @@ BASE64 = ("/9j/4AAQ+/==", *(base64.b64encode(image).decode() for image in (PNG, 
 )
 def test_images_are_passed_on_byte_for_byte_with_one_key_each(
     make_client: MakeClient,
-    upstream: ScriptedServer,
+    upstream: FakeMinimax,
     endpoint: str,
     response_format: str,
     key: str,
     images: tuple[str, ...],
 ) -> None:
-    upstream.script = answer(with_data({key: list(images)}, success_count="3", failed_count="0"))
+    upstream.script = respond(with_data({key: list(images)}, success_count="3", failed_count="0"))
     response = generate(make_client(), endpoint, response_format=response_format)
     assert response.status_code == 200
     assert response.json
@@ -217,9 +217,9 @@ def test_images_are_passed_on_byte_for_byte_with_one_key_each(
     ],
 )
 def test_odd_members_beside_the_images_are_ignored(
-    client: FlaskClient, upstream: ScriptedServer, document: dict[str, Any]
+    client: FlaskClient, upstream: FakeMinimax, document: dict[str, Any]
 ) -> None:
-    upstream.script = answer(document)
+    upstream.script = respond(document)
     response = generate(client)
     assert response.status_code == 200
     assert response.json
@@ -228,10 +228,10 @@ def test_odd_members_beside_the_images_are_ignored(
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 def test_withheld_images_are_left_out_and_counted_in_metadata(
-    make_client: MakeClient, upstream: ScriptedServer, endpoint: str
+    make_client: MakeClient, upstream: FakeMinimax, endpoint: str
 ) -> None:
     document = success(2, failed=1)
-    upstream.script = answer(document)
+    upstream.script = respond(document)
     response = generate(make_client(), endpoint, n=3)
     assert response.status_code == 200
     assert response.json
@@ -248,10 +248,8 @@ def test_withheld_images_are_left_out_and_counted_in_metadata(
         {},
     ],
 )
-def test_metadata_is_passed_on_unchanged(
-    client: FlaskClient, upstream: ScriptedServer, metadata: dict[str, Any]
-) -> None:
-    upstream.script = answer(GOOD | {"metadata": metadata})
+def test_metadata_is_passed_on_unchanged(client: FlaskClient, upstream: FakeMinimax, metadata: dict[str, Any]) -> None:
+    upstream.script = respond(GOOD | {"metadata": metadata})
     response = generate(client)
     assert response.json
     assert response.json["metadata"] == metadata
@@ -259,8 +257,8 @@ def test_metadata_is_passed_on_unchanged(
 
 
 @pytest.mark.parametrize("document", [without("metadata"), GOOD | {"metadata": None}])
-def test_missing_metadata_stays_absent(client: FlaskClient, upstream: ScriptedServer, document: dict[str, Any]) -> None:
-    upstream.script = answer(document)
+def test_missing_metadata_stays_absent(client: FlaskClient, upstream: FakeMinimax, document: dict[str, Any]) -> None:
+    upstream.script = respond(document)
     response = generate(client)
     assert response.json
     assert list(response.json) == ["created", "data"]
@@ -270,23 +268,21 @@ def test_missing_metadata_stays_absent(client: FlaskClient, upstream: ScriptedSe
 
 
 @pytest.mark.parametrize("name", ["Trace-Id", "Minimax-Request-Id", "X-Mm-Request-Id", "tRACE-iD"])
-@pytest.mark.parametrize("document", [GOOD, refusal(1026), HTML], ids=["success", "error", "html"])
-def test_minimax_trace_id_is_returned(
-    client: FlaskClient, upstream: ScriptedServer, name: str, document: object
-) -> None:
-    upstream.script = answer(document, headers={name: "06a1:B2_c3.d4-e5"})
+@pytest.mark.parametrize("document", [GOOD, error_response(1026), HTML], ids=["success", "error", "html"])
+def test_minimax_trace_id_is_returned(client: FlaskClient, upstream: FakeMinimax, name: str, document: object) -> None:
+    upstream.script = respond(document, headers={name: "06a1:B2_c3.d4-e5"})
     assert generate(client).headers["x-minimax-trace-id"] == "06a1:B2_c3.d4-e5"
 
 
-def test_the_first_well_formed_trace_id_is_used(client: FlaskClient, upstream: ScriptedServer) -> None:
+def test_the_first_well_formed_trace_id_is_used(client: FlaskClient, upstream: FakeMinimax) -> None:
     headers = {"X-Mm-Request-Id": "third", "Minimax-Request-Id": "second", "Trace-Id": "not sane"}
-    upstream.script = answer(GOOD, headers=headers)
+    upstream.script = respond(GOOD, headers=headers)
     assert generate(client).headers["x-minimax-trace-id"] == "second"
 
 
 @pytest.mark.parametrize("trace_id", ["", " ", "a b", "a" * 129, "é", "a\tb", "<script>", 'a"b', "a,b", "a\r\n b"])
-def test_a_malformed_trace_id_is_dropped(client: FlaskClient, upstream: ScriptedServer, trace_id: str) -> None:
-    upstream.script = answer(GOOD, headers={"Trace-Id": trace_id})
+def test_a_malformed_trace_id_is_dropped(client: FlaskClient, upstream: FakeMinimax, trace_id: str) -> None:
+    upstream.script = respond(GOOD, headers={"Trace-Id": trace_id})
     response = generate(client)
     assert response.status_code == 200
     assert "x-minimax-trace-id" not in response.headers
@@ -311,10 +307,10 @@ SECRETS = (
 @pytest.mark.parametrize("code", [2013, 1026, 4242, 1004])
 @pytest.mark.parametrize("secret", [secret for _, secret in SECRETS], ids=[name for name, _ in SECRETS])
 def test_a_message_that_quotes_a_secret_is_redacted(
-    make_client: MakeClient, upstream: ScriptedServer, caplog: pytest.LogCaptureFixture, secret: str, code: int
+    make_client: MakeClient, upstream: FakeMinimax, caplog: pytest.LogCaptureFixture, secret: str, code: int
 ) -> None:
     caplog.set_level("DEBUG")
-    upstream.script = answer(refusal(code, f"bad: '{secret}'"))
+    upstream.script = respond(error_response(code, f"bad: '{secret}'"))
     response = generate(make_client(), "edits")
     for text in (response.get_data(as_text=True), caplog.text):
         assert secret not in text
@@ -322,8 +318,8 @@ def test_a_message_that_quotes_a_secret_is_redacted(
         assert secret[:12] not in text
 
 
-def test_a_harmless_message_is_quoted_truncated_on_one_line(client: FlaskClient, upstream: ScriptedServer) -> None:
-    upstream.script = answer(refusal(2013, "invalid\r\nparams,\x00 \u202ealias <b>水</b> " + "x" * 100_000))
+def test_a_harmless_message_is_quoted_truncated_on_one_line(client: FlaskClient, upstream: FakeMinimax) -> None:
+    upstream.script = respond(error_response(2013, "invalid\r\nparams,\x00 \u202ealias <b>水</b> " + "x" * 100_000))
     message = assert_error(generate(client), 400, "2013")
     summary = "MiniMax rejected the request with code 2013: invalid parameters (invalid params, alias <b>水</b> xxx"
     assert message.startswith(summary)
@@ -332,20 +328,20 @@ def test_a_harmless_message_is_quoted_truncated_on_one_line(client: FlaskClient,
 
 @pytest.mark.parametrize("message", [None, "", " \n", 5, [PROMPT], {"a": UPSTREAM_KEY}, True])
 def test_a_status_message_that_is_empty_or_not_text_is_left_out(
-    client: FlaskClient, upstream: ScriptedServer, message: object
+    client: FlaskClient, upstream: FakeMinimax, message: object
 ) -> None:
-    upstream.script = answer(refusal(1026, message))
+    upstream.script = respond(error_response(1026, message))
     assert assert_error(generate(client), 403, "1026") == (
         "MiniMax rejected the request with code 1026: the prompt was withheld as sensitive."
     )
 
 
-def test_a_code_without_status_message(client: FlaskClient, upstream: ScriptedServer) -> None:
-    upstream.script = answer({"base_resp": {"status_code": 1026}})
+def test_a_code_without_status_message(client: FlaskClient, upstream: FakeMinimax) -> None:
+    upstream.script = respond({"base_resp": {"status_code": 1026}})
     assert_error(generate(client), 403, "1026")
 
 
-def test_a_response_without_length_ends_with_its_connection(client: FlaskClient, upstream: ScriptedServer) -> None:
+def test_a_response_without_length_ends_with_its_connection(client: FlaskClient, upstream: FakeMinimax) -> None:
     """Without Content-Length and chunks, the end of the connection is the end of the response."""
     body = json.dumps(GOOD).encode()
     upstream.script = raw(b"HTTP/1.0 200 OK\r\n\r\n" + body, then_close=True)
@@ -354,10 +350,10 @@ def test_a_response_without_length_ends_with_its_connection(client: FlaskClient,
     assert_error(generate(client), 502, "upstream_invalid_answer")
 
 
-def test_bytes_after_a_response_are_not_read_by_the_next_call(client: FlaskClient, upstream: ScriptedServer) -> None:
+def test_bytes_after_a_response_are_not_read_by_the_next_call(client: FlaskClient, upstream: FakeMinimax) -> None:
     """Otherwise the next caller on the connection would get another caller's images."""
     body = json.dumps(GOOD).encode()
     upstream.script = raw(http_bytes(body) + http_bytes(json.dumps(success(9)).encode()))
     assert generate(client).status_code == 200
-    upstream.script = answer(refusal(1026))
+    upstream.script = respond(error_response(1026))
     assert_error(generate(client), 403, "1026")

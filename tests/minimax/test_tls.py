@@ -14,7 +14,7 @@ from tests.conftest import MakeClient
 from tests.minimax.calls import PROMPT, assert_error, generate
 from tests.minimax.listeners import Connection, listening
 from tests.support.fake_minimax import http_bytes, success
-from tests.support.pictures import JPEG, data_url
+from tests.support.images import JPEG, data_url
 from tests.support.processes import UPSTREAM_KEY
 
 GOOD = http_bytes(json.dumps(success(1)).encode())

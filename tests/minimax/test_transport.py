@@ -23,19 +23,19 @@ from tests.conftest import MakeClient
 from tests.minimax.calls import ENDPOINTS, MODEL, PROMPT, assert_error, generate
 from tests.minimax.listeners import Connection, listening, refusing_port
 from tests.support.fake_minimax import (
+    FakeMinimax,
     Script,
-    ScriptedServer,
-    answer,
     drip,
+    error_response,
     half,
     http_bytes,
     in_turn,
     raw,
-    refusal,
     reset,
+    respond,
     success,
 )
-from tests.support.pictures import JPEG, data_url
+from tests.support.images import JPEG, data_url
 from tests.support.processes import UPSTREAM_KEY
 
 GOOD = json.dumps(success(1)).encode()
@@ -85,7 +85,7 @@ INTERRUPTED: dict[str, Script] = {
     "closed in the status line": raw(b"HTTP/1.1 2", then_close=True),
     "closed after the headers": raw(HEAD + b"Content-Length: 100\r\n\r\n", then_close=True),
     "half a response": half(success(1)),
-    "half an error": half(refusal(1002)),
+    "half an error": half(error_response(1002)),
     "all but one byte": raw(http_bytes(GOOD[:-1], length=len(GOOD)), then_close=True),
     "half a chunk": raw(CHUNKED + b"ff\r\n" + GOOD[:50], then_close=True),
     "no last chunk": raw(CHUNKED + f"{len(GOOD):x}\r\n".encode() + GOOD + b"\r\n", then_close=True),
@@ -103,15 +103,15 @@ INTERRUPTED: dict[str, Script] = {
     "a huge status line": endless(b"HTTP/1.1 200 ", b"x" * 65536),
     "a thousand headers": raw(HEAD + b"X: y\r\n" * 1000 + b"\r\n", then_close=True),
     "two lengths": raw(HEAD + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n" + GOOD, then_close=True),
-    "gzip that is none": answer(GOOD, headers={"Content-Encoding": "gzip"}),
-    "gzip a thousand times": answer(GOOD, headers={"Content-Encoding": "gzip, " * 1000 + "gzip"}),
+    "gzip that is none": respond(GOOD, headers={"Content-Encoding": "gzip"}),
+    "gzip a thousand times": respond(GOOD, headers={"Content-Encoding": "gzip, " * 1000 + "gzip"}),
     "gzip cut short": raw(http_bytes(gzip.compress(GOOD)[:20], headers={"Content-Encoding": "gzip"}), then_close=True),
 }
 
 
 @pytest.mark.parametrize("script", INTERRUPTED.values(), ids=INTERRUPTED)
 def test_a_broken_response_is_502_and_the_request_is_not_repeated(
-    make_client: MakeClient, upstream: ScriptedServer, script: Script
+    make_client: MakeClient, upstream: FakeMinimax, script: Script
 ) -> None:
     upstream.script = script
     for calls, endpoint in enumerate(ENDPOINTS, 1):
@@ -123,23 +123,23 @@ def test_a_broken_response_is_502_and_the_request_is_not_repeated(
         assert len(upstream.received) == calls
 
 
-def test_an_interrupted_call_says_that_it_may_be_charged(client: FlaskClient, upstream: ScriptedServer) -> None:
+def test_an_interrupted_call_says_that_it_may_be_charged(client: FlaskClient, upstream: FakeMinimax) -> None:
     upstream.script = reset
     assert "may have been generated, and charged to the gateway" in assert_error(
         generate(client), 502, "upstream_interrupted"
     )
 
 
-def test_the_trace_id_of_half_a_response_is_returned(client: FlaskClient, upstream: ScriptedServer) -> None:
+def test_the_trace_id_of_half_a_response_is_returned(client: FlaskClient, upstream: FakeMinimax) -> None:
     upstream.script = raw(http_bytes(GOOD[:9], length=len(GOOD), headers={"Trace-Id": "t-1"}), then_close=True)
     response = generate(client)
     assert_error(response, 502, "upstream_interrupted")
     assert response.headers["x-minimax-trace-id"] == "t-1"
 
 
-def test_the_call_after_a_broken_one_succeeds(client: FlaskClient, upstream: ScriptedServer) -> None:
+def test_the_call_after_a_broken_one_succeeds(client: FlaskClient, upstream: FakeMinimax) -> None:
     for script in (half(success(1)), reset, raw(b"hello?\r\n\r\n", then_close=True)):
-        upstream.script = in_turn(script, answer(success(1)))
+        upstream.script = in_turn(script, respond(success(1)))
         assert generate(client).status_code == 502
         assert generate(client).status_code == 200
     assert len(upstream.received) == 6
@@ -163,21 +163,21 @@ TOO_SLOW: dict[str, Script] = {
 
 
 @pytest.mark.parametrize("script", TOO_SLOW.values(), ids=TOO_SLOW)
-def test_no_response_outlives_the_deadline(make_client: MakeClient, upstream: ScriptedServer, script: Script) -> None:
+def test_no_response_outlives_the_deadline(make_client: MakeClient, upstream: FakeMinimax, script: Script) -> None:
     upstream.script = script
     message = assert_error(generate(make_client(minimax_timeout_seconds=DEADLINE_SECONDS)), 502, "upstream_deadline")
     assert "may have been generated, and charged to the gateway" in message
     assert len(upstream.received) == 1
 
 
-def test_a_slow_response_within_the_deadline_is_read(make_client: MakeClient, upstream: ScriptedServer) -> None:
+def test_a_slow_response_within_the_deadline_is_read(make_client: MakeClient, upstream: FakeMinimax) -> None:
     upstream.script = drip(http_bytes(GOOD), seconds_between=0.001)
     assert generate(make_client(minimax_timeout_seconds=60.0)).status_code == 200
 
 
-def test_each_call_has_a_deadline_of_its_own(make_client: MakeClient, upstream: ScriptedServer) -> None:
+def test_each_call_has_a_deadline_of_its_own(make_client: MakeClient, upstream: FakeMinimax) -> None:
     client = make_client(minimax_timeout_seconds=2.0)
-    upstream.script = answer(success(1), after=0.6)
+    upstream.script = respond(success(1), after=0.6)
     assert [generate(client).status_code for _ in range(4)] == [200] * 4
 
 
@@ -203,10 +203,10 @@ def test_a_response_may_have_128_mb() -> None:
 
 MAX_BYTES = 100_000
 TOO_LARGE: dict[str, Script] = {
-    "by its length": answer(GOOD.ljust(MAX_BYTES + 1)),
+    "by its length": respond(GOOD.ljust(MAX_BYTES + 1)),
     "without an end": endless(HEAD + b"\r\n", b" " * 65536),
     "chunks without an end": endless(CHUNKED, b"10000\r\n" + b" " * 65536 + b"\r\n"),
-    "gzip that grows": answer(gzip.compress(b" " * 50_000_000), headers={"Content-Encoding": "gzip"}),
+    "gzip that grows": respond(gzip.compress(b" " * 50_000_000), headers={"Content-Encoding": "gzip"}),
     "gzip without an end": endless(HEAD + b"Content-Encoding: gzip\r\n\r\n", gzip.compress(b" " * 1_000_000)),
     "a redirect without an end": endless(
         b"HTTP/1.1 302 Found\r\nLocation: /\r\nTransfer-Encoding: chunked\r\n\r\n",
@@ -220,10 +220,10 @@ TOO_LARGE: dict[str, Script] = {
 
 @pytest.mark.parametrize("script", TOO_LARGE.values(), ids=TOO_LARGE)
 def test_a_response_that_is_too_large_is_not_read_to_its_end(
-    make_client: MakeClient, upstream: ScriptedServer, monkeypatch: pytest.MonkeyPatch, script: Script
+    make_client: MakeClient, upstream: FakeMinimax, monkeypatch: pytest.MonkeyPatch, script: Script
 ) -> None:
     monkeypatch.setattr(minimax_client, "MAX_RESPONSE_BYTES", MAX_BYTES)
-    upstream.script = in_turn(script, answer(success(1)))
+    upstream.script = in_turn(script, respond(success(1)))
     client = make_client(minimax_timeout_seconds=30.0)
     message = assert_error(generate(client), 502, "upstream_invalid_answer")
     assert message == f"MiniMax's response was not understood (longer than {MAX_BYTES} bytes)."
@@ -232,10 +232,10 @@ def test_a_response_that_is_too_large_is_not_read_to_its_end(
 
 
 def test_a_response_of_the_maximum_size_is_read(
-    client: FlaskClient, upstream: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+    client: FlaskClient, upstream: FakeMinimax, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(minimax_client, "MAX_RESPONSE_BYTES", MAX_BYTES)
-    upstream.script = answer(GOOD.ljust(MAX_BYTES))
+    upstream.script = respond(GOOD.ljust(MAX_BYTES))
     assert generate(client).status_code == 200
 
 
@@ -243,20 +243,20 @@ def test_a_response_of_the_maximum_size_is_read(
 
 READABLE: dict[str, Script] = {
     "chunked": raw(CHUNKED + b"".join(b"1\r\n%c\r\n" % byte for byte in GOOD) + b"0\r\n\r\n"),
-    "gzip, unasked": answer(gzip.compress(GOOD), headers={"Content-Encoding": "gzip"}),
+    "gzip, unasked": respond(gzip.compress(GOOD), headers={"Content-Encoding": "gzip"}),
     "100 before it": raw(b"HTTP/1.1 100 Continue\r\n\r\n" + http_bytes(GOOD)),
     "hints before it": raw(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" * 3 + http_bytes(GOOD)),
     "every interim status": raw(b"HTTP/1.1 100 C\r\n\r\nHTTP/1.1 102 P\r\n\r\nHTTP/1.1 199\r\n\r\n" + http_bytes(GOOD)),
-    "as text": answer(success(1), headers={"Content-Type": "text/plain; charset=utf-16; =;\"'"}),
-    "as UTF-16": answer(GOOD.decode().encode("utf-16")),
-    "with a byte order mark": answer(b"\xef\xbb\xbf" + GOOD),
-    "with odd headers": answer(success(1), headers={"X-\xe4": "\xff\xfe", "Set-Cookie": "=;;=", "Retry-After": "x"}),
+    "as text": respond(success(1), headers={"Content-Type": "text/plain; charset=utf-16; =;\"'"}),
+    "as UTF-16": respond(GOOD.decode().encode("utf-16")),
+    "with a byte order mark": respond(b"\xef\xbb\xbf" + GOOD),
+    "with odd headers": respond(success(1), headers={"X-\xe4": "\xff\xfe", "Set-Cookie": "=;;=", "Retry-After": "x"}),
     "lines without CR": raw(HEAD.replace(b"\r", b"") + f"Content-Length: {len(GOOD)}\n\n".encode() + GOOD),
 }
 
 
 @pytest.mark.parametrize("script", READABLE.values(), ids=READABLE)
-def test_an_unusual_response_is_read(client: FlaskClient, upstream: ScriptedServer, script: Script) -> None:
+def test_an_unusual_response_is_read(client: FlaskClient, upstream: FakeMinimax, script: Script) -> None:
     upstream.script = script
     assert generate(client).status_code == 200
     assert len(upstream.received) == 1
@@ -264,7 +264,7 @@ def test_an_unusual_response_is_read(client: FlaskClient, upstream: ScriptedServ
 
 @pytest.mark.parametrize("interim", [102, 103])
 def test_a_response_after_interim_responses_reaches_its_own_caller(
-    client: FlaskClient, upstream: ScriptedServer, interim: int
+    client: FlaskClient, upstream: FakeMinimax, interim: int
 ) -> None:
     """Otherwise the next caller on the connection would get these images."""
     late = threading.Event()
@@ -274,7 +274,7 @@ def test_a_response_after_interim_responses_reaches_its_own_caller(
         late.wait(0.2)
         connection.sendall(http_bytes(GOOD))
 
-    upstream.script = in_turn(hint_first, answer(refusal(1026)))
+    upstream.script = in_turn(hint_first, respond(error_response(1026)))
     assert generate(client).status_code == 200
     assert_error(generate(client), 403, "1026")
 
@@ -322,7 +322,7 @@ def test_a_refused_connection_is_tried_three_times_and_may_be_retried(
 
 @pytest.mark.parametrize("failure", [TimeoutError(), OSError(101, "Network is unreachable"), ConnectionResetError()])
 def test_a_failed_connection_is_tried_three_times(
-    make_client: MakeClient, upstream: ScriptedServer, connects: list[Exception], failure: Exception
+    make_client: MakeClient, upstream: FakeMinimax, connects: list[Exception], failure: Exception
 ) -> None:
     connects += [failure] * 3
     assert_unreachable(make_client())
@@ -330,7 +330,7 @@ def test_a_failed_connection_is_tried_three_times(
 
 
 def test_a_connection_that_fails_twice_sends_one_request(
-    make_client: MakeClient, upstream: ScriptedServer, connects: list[Exception]
+    make_client: MakeClient, upstream: FakeMinimax, connects: list[Exception]
 ) -> None:
     connects += [ConnectionRefusedError(), TimeoutError()]
     assert generate(make_client()).status_code == 200
@@ -392,13 +392,15 @@ def test_a_connection_closed_before_the_request_was_read_counts_as_sent(
 # Kept connections.
 
 
-def test_connections_are_kept_alive(client: FlaskClient, upstream: ScriptedServer) -> None:
-    upstream.script = in_turn(answer(success(1)), answer(refusal(1002)), answer(b"", status=500), answer(success(1)))
+def test_connections_are_kept_alive(client: FlaskClient, upstream: FakeMinimax) -> None:
+    upstream.script = in_turn(
+        respond(success(1)), respond(error_response(1002)), respond(b"", status=500), respond(success(1))
+    )
     assert [generate(client).status_code for _ in range(4)] == [200, 429, 502, 200]
     assert (upstream.connections, len(upstream.received)) == (1, 4)
 
 
-def test_an_idle_connection_that_upstream_closed_is_replaced(client: FlaskClient, upstream: ScriptedServer) -> None:
+def test_an_idle_connection_that_upstream_closed_is_replaced(client: FlaskClient, upstream: FakeMinimax) -> None:
     closed = threading.Event()
 
     def respond_and_close(connection: socket.socket) -> None:
@@ -406,24 +408,24 @@ def test_an_idle_connection_that_upstream_closed_is_replaced(client: FlaskClient
         connection.shutdown(socket.SHUT_RDWR)
         closed.set()
 
-    upstream.script = in_turn(respond_and_close, answer(success(1)))
+    upstream.script = in_turn(respond_and_close, respond(success(1)))
     assert generate(client).status_code == 200
     assert closed.wait(10)
     assert generate(client).status_code == 200
     assert (upstream.connections, len(upstream.received)) == (2, 2)
 
 
-def test_a_connection_with_connection_close_is_not_reused(client: FlaskClient, upstream: ScriptedServer) -> None:
-    upstream.script = answer(success(1), headers={"Connection": "close"})
+def test_a_connection_with_connection_close_is_not_reused(client: FlaskClient, upstream: FakeMinimax) -> None:
+    upstream.script = respond(success(1), headers={"Connection": "close"})
     assert [generate(client).status_code for _ in range(3)] == [200, 200, 200]
     assert (upstream.connections, len(upstream.received)) == (3, 3)
 
 
 def test_a_request_on_a_kept_connection_that_is_reset_is_not_repeated(
-    client: FlaskClient, upstream: ScriptedServer
+    client: FlaskClient, upstream: FakeMinimax
 ) -> None:
     """Upstream closes as the second request arrives. It may have read it, so the request is not repeated."""
-    upstream.script = in_turn(answer(success(1)), reset)
+    upstream.script = in_turn(respond(success(1)), reset)
     assert generate(client).status_code == 200
     assert_error(generate(client), 502, "upstream_interrupted")
     assert (upstream.connections, len(upstream.received)) == (1, 2)
@@ -443,8 +445,8 @@ def test_a_request_that_is_reset_unread_is_not_repeated(make_client: MakeClient)
         assert (listener.connections, listener.received.count(b"POST /v1/image_generation")) == (1, 1)
 
 
-def test_each_thread_has_its_own_connection(upstream: ScriptedServer) -> None:
-    upstream.script = answer(success(1), after=0.2)
+def test_each_thread_has_its_own_connection(upstream: FakeMinimax) -> None:
+    upstream.script = respond(success(1), after=0.2)
     client = MinimaxClient(upstream.url, UPSTREAM_KEY, 30)
     payload = {"model": "image-01", "prompt": PROMPT, "n": 1, "response_format": "url"}
     threads = [threading.Thread(target=client.generate_images, args=(payload,)) for _ in range(8)]
@@ -458,7 +460,7 @@ def test_each_thread_has_its_own_connection(upstream: ScriptedServer) -> None:
 # What is sent, and what is ignored.
 
 
-def test_the_exact_request_line_headers_and_body(make_client: MakeClient, upstream: ScriptedServer) -> None:
+def test_the_exact_request_line_headers_and_body(make_client: MakeClient, upstream: FakeMinimax) -> None:
     assert generate(make_client(minimax_base_url=f"{upstream.url}/behind/a/proxy")).status_code == 200
     (received,) = upstream.received
     assert received.line == "POST /behind/a/proxy/v1/image_generation HTTP/1.1"
@@ -472,7 +474,7 @@ def test_the_exact_request_line_headers_and_body(make_client: MakeClient, upstre
     }
 
 
-def test_no_header_of_the_caller_is_sent_upstream(client: FlaskClient, upstream: ScriptedServer) -> None:
+def test_no_header_of_the_caller_is_sent_upstream(client: FlaskClient, upstream: FakeMinimax) -> None:
     headers = {"Cookie": "a=b", "x-request-id": "mine-1", "OpenAI-Organization": "org", "X-Forwarded-For": "192.0.2.1"}
     document = {"model": MODEL, "prompt": PROMPT}
     assert client.post("/v1/images/generations", json=document, headers=headers).status_code == 200
@@ -480,16 +482,16 @@ def test_no_header_of_the_caller_is_sent_upstream(client: FlaskClient, upstream:
     assert not {"cookie", "x-request-id", "openai-organization", "x-forwarded-for"} & set(received.headers)
 
 
-def test_cookies_are_not_sent_back(client: FlaskClient, upstream: ScriptedServer) -> None:
-    upstream.script = answer(success(1), headers={"Set-Cookie": "acw_tc=0a1b; path=/; HttpOnly; Max-Age=1800"})
+def test_cookies_are_not_sent_back(client: FlaskClient, upstream: FakeMinimax) -> None:
+    upstream.script = respond(success(1), headers={"Set-Cookie": "acw_tc=0a1b; path=/; HttpOnly; Max-Age=1800"})
     assert [generate(client).status_code for _ in range(2)] == [200, 200]
     assert ["cookie" in received.headers for received in upstream.received] == [False, False]
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_redirects_are_not_followed(client: FlaskClient, upstream: ScriptedServer, status: int) -> None:
+def test_redirects_are_not_followed(client: FlaskClient, upstream: FakeMinimax, status: int) -> None:
     upstream.script = in_turn(
-        answer(b"", status=status, headers={"Location": f"{upstream.url}/v1/image_generation"}), answer(success(1))
+        respond(b"", status=status, headers={"Location": f"{upstream.url}/v1/image_generation"}), respond(success(1))
     )
     assert_error(generate(client), 502, "upstream_invalid_answer")
     assert len(upstream.received) == 1
@@ -497,9 +499,9 @@ def test_redirects_are_not_followed(client: FlaskClient, upstream: ScriptedServe
 
 @pytest.mark.parametrize("status", [408, 413, 429, 500, 502, 503, 504])
 def test_no_status_makes_the_gateway_repeat_the_request(
-    client: FlaskClient, upstream: ScriptedServer, status: int
+    client: FlaskClient, upstream: FakeMinimax, status: int
 ) -> None:
-    upstream.script = answer(b"", status=status, headers={"Retry-After": "1"})
+    upstream.script = respond(b"", status=status, headers={"Retry-After": "1"})
     assert_error(
         generate(client),
         429 if status == 429 else 502,
@@ -509,7 +511,7 @@ def test_no_status_makes_the_gateway_repeat_the_request(
 
 
 def test_proxy_variables_and_netrc_are_ignored(
-    make_client: MakeClient, upstream: ScriptedServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    make_client: MakeClient, upstream: FakeMinimax, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login someone password elses\ndefault login someone password elses\n")
@@ -525,19 +527,19 @@ def test_proxy_variables_and_netrc_are_ignored(
 
 
 def test_no_log_line_of_the_http_library_holds_a_secret(
-    make_client: MakeClient, upstream: ScriptedServer, connects: list[Exception], caplog: pytest.LogCaptureFixture
+    make_client: MakeClient, upstream: FakeMinimax, connects: list[Exception], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     connects.append(ConnectionRefusedError())
-    for script in (answer(success(1)), half(success(1)), reset, answer(b"", status=302, headers={"Location": "/x"})):
+    for script in (respond(success(1)), half(success(1)), reset, respond(b"", status=302, headers={"Location": "/x"})):
         upstream.script = script
         generate(make_client(), "edits")
     assert "image_generation" in caplog.text
-    for secret in (UPSTREAM_KEY, PROMPT, "base64,", "pictures.example"):
+    for secret in (UPSTREAM_KEY, PROMPT, "base64,", "images.example"):
         assert secret not in caplog.text
 
 
-def test_a_failure_has_its_cause_and_duration(upstream: ScriptedServer) -> None:
+def test_a_failure_has_its_cause_and_duration(upstream: FakeMinimax) -> None:
     upstream.script = half(success(1))
     with pytest.raises(MinimaxError) as caught:
         MinimaxClient(upstream.url, UPSTREAM_KEY, 30).generate_images({"prompt": PROMPT, "response_format": "url"})

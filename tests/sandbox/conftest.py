@@ -23,14 +23,14 @@ def sandbox() -> FlaskClient:
 
 @pytest.fixture
 def draw(sandbox: FlaskClient) -> Draw:
-    """Posts a good request with some fields changed, or with None left out, and returns the answer's JSON."""
+    """Posts a good request with some fields changed, or with None left out, and returns the response's JSON."""
 
     def post(**fields: Any) -> Any:
         body = {"model": "image-01", "prompt": "A lighthouse", "response_format": "base64"} | fields
-        answer = sandbox.post(
+        response = sandbox.post(
             "/v1/image_generation", json={name: value for name, value in body.items() if value is not None}
         )
-        assert answer.status_code == 200
-        return answer.get_json()
+        assert response.status_code == 200
+        return response.get_json()
 
     return post

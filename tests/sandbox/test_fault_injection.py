@@ -25,25 +25,25 @@ def body(prompt: str, **more: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("code", [1000, 1002, 1004, 1008, 1026, 1027, 1033, 2013, 2049, 2056, 20132, 7])
 def test_any_code(draw: Draw, code: int) -> None:
-    answer = draw(prompt=f"A harbour, sandbox:{code}, please")
-    assert answer["base_resp"]["status_code"] == code
-    assert answer["base_resp"]["status_msg"]
-    assert "data" not in answer
+    response = draw(prompt=f"A harbour, sandbox:{code}, please")
+    assert response["base_resp"]["status_code"] == code
+    assert response["base_resp"]["status_msg"]
+    assert "data" not in response
 
 
 @pytest.mark.parametrize(("withheld", "delivered"), [("", 2), ("=1", 2), ("=2", 1), ("=3", 0), ("=9", 0)])
 def test_some_images_are_withheld(draw: Draw, withheld: str, delivered: int) -> None:
     """Code 0, a shorter array, and the rest in `failed_count`."""
-    answer = draw(prompt=f"sandbox:withheld{withheld}", n=3)
-    assert answer["base_resp"]["status_code"] == 0
-    assert len(answer["data"]["image_base64"]) == delivered
-    assert answer["metadata"] == {"success_count": str(delivered), "failed_count": str(3 - delivered)}
+    response = draw(prompt=f"sandbox:withheld{withheld}", n=3)
+    assert response["base_resp"]["status_code"] == 0
+    assert len(response["data"]["image_base64"]) == delivered
+    assert response["metadata"] == {"success_count": str(delivered), "failed_count": str(3 - delivered)}
 
 
 def test_html(sandbox: FlaskClient) -> None:
-    answer = sandbox.post("/v1/image_generation", json=body("sandbox:html"))
-    assert (answer.status_code, answer.mimetype) == (502, "text/html")
-    assert answer.text.startswith("<html>")
+    response = sandbox.post("/v1/image_generation", json=body("sandbox:html"))
+    assert (response.status_code, response.mimetype) == (502, "text/html")
+    assert response.text.startswith("<html>")
 
 
 def test_slow(sandbox: FlaskClient) -> None:
@@ -86,8 +86,8 @@ def test_a_misspelt_word_is_rejected(draw: Draw, word: str) -> None:
 def test_the_line_breaks(sandbox_url: str, fault: str, words: str) -> None:
     with pytest.raises(requests.RequestException, match=words):
         requests.post(f"{sandbox_url}/v1/image_generation", json=body(f"sandbox:{fault}"), headers=AUTH, timeout=10)
-    answer = requests.post(f"{sandbox_url}/v1/image_generation", json=body("and on"), headers=AUTH, timeout=10)
-    assert answer.json()["base_resp"]["status_code"] == 0
+    response = requests.post(f"{sandbox_url}/v1/image_generation", json=body("and on"), headers=AUTH, timeout=10)
+    assert response.json()["base_resp"]["status_code"] == 0
 
 
 def test_broken_lines_are_no_trouble_to_the_server(tmp_path: Path) -> None:
@@ -99,8 +99,8 @@ def test_broken_lines_are_no_trouble_to_the_server(tmp_path: Path) -> None:
                 session.post(
                     f"{served.url}/v1/image_generation", json=body(f"sandbox:{fault}"), headers=AUTH, timeout=10
                 )
-        answer = session.post(f"{served.url}/v1/image_generation", json=body("and on"), headers=AUTH, timeout=10)
-        assert answer.json()["base_resp"]["status_code"] == 0
+        response = session.post(f"{served.url}/v1/image_generation", json=body("and on"), headers=AUTH, timeout=10)
+        assert response.json()["base_resp"]["status_code"] == 0
         assert served.stop() == 0
     assert served.log.read_text() == ""
 
@@ -115,22 +115,22 @@ def test_through_the_gateway_every_fault_is_an_envelope(served: processes.Served
         "withheld": (403, "content_withheld"),
     }
     for word, (status, code) in expected.items():
-        answer = requests.post(
+        response = requests.post(
             f"{served.url}/v1/images/generations",
             json={"model": "MiniMax-Image-01", "prompt": f"sandbox:{word}"},
             headers={"Authorization": f"Bearer {processes.API_KEY}"},
             timeout=30,
         )
-        assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+        assert (response.status_code, response.json()["error"]["code"]) == (status, code)
 
 
 @pytest.mark.parametrize("word", ["slow=abc", "withheld=many", "1026x"])
 def test_through_the_gateway_a_misspelt_word_is_an_error_saying_so(served: processes.Served, word: str) -> None:
-    answer = requests.post(
+    response = requests.post(
         f"{served.url}/v1/images/generations",
         json={"model": "MiniMax-Image-01", "prompt": f"sandbox:{word}"},
         headers={"Authorization": f"Bearer {processes.API_KEY}"},
         timeout=30,
     )
-    assert answer.status_code == 400
-    assert str(UnknownFault()) in answer.json()["error"]["message"]
+    assert response.status_code == 400
+    assert str(UnknownFault()) in response.json()["error"]["message"]

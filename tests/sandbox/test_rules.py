@@ -12,7 +12,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from tests.sandbox.conftest import Draw
-from tests.support.pictures import GIF, JPEG, PNG, WEBP, data_url
+from tests.support.images import GIF, JPEG, PNG, WEBP, data_url
 from tests.support.processes import ROOT, UPSTREAM_KEY
 
 STYLE = {"style_type": "水彩", "style_weight": 0.8}
@@ -41,10 +41,10 @@ def code(document: Any) -> int:
 def test_another_key_is_1004_whatever_is_asked(sandbox: FlaskClient, header: str) -> None:
     """HTTP servers take the white space around a value away; a test client does not."""
     for body in ({}, {"model": "image-01", "prompt": "a"}):
-        answer = sandbox.post("/v1/image_generation", json=body, headers={"Authorization": header})
-        assert answer.status_code == 200
-        assert code(answer.get_json()) == 1004
-        assert UPSTREAM_KEY not in answer.text
+        response = sandbox.post("/v1/image_generation", json=body, headers={"Authorization": header})
+        assert response.status_code == 200
+        assert code(response.get_json()) == 1004
+        assert UPSTREAM_KEY not in response.text
 
 
 @pytest.mark.parametrize(
@@ -129,9 +129,9 @@ WRONG: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("fields", WRONG, ids=lambda fields: ascii(fields)[:60])
 def test_what_is_not_documented_is_2013(draw: Draw, fields: dict[str, Any]) -> None:
-    answer = draw(**fields)
-    assert code(answer) == 2013
-    assert answer["base_resp"]["status_msg"].startswith("invalid params")
+    response = draw(**fields)
+    assert code(response) == 2013
+    assert response["base_resp"]["status_msg"].startswith("invalid params")
 
 
 @pytest.mark.parametrize(
@@ -139,8 +139,8 @@ def test_what_is_not_documented_is_2013(draw: Draw, fields: dict[str, Any]) -> N
 )
 def test_null_is_not_absent(sandbox: FlaskClient, name: str) -> None:
     """The gateway leaves out what its caller left out."""
-    answer = sandbox.post("/v1/image_generation", json={"model": "image-01", "prompt": "a", name: None})
-    assert code(answer.get_json()) == 2013
+    response = sandbox.post("/v1/image_generation", json={"model": "image-01", "prompt": "a", name: None})
+    assert code(response.get_json()) == 2013
 
 
 @pytest.mark.parametrize("weight", ["NaN", "Infinity"])
@@ -155,9 +155,9 @@ def test_no_number_is_2013(sandbox: FlaskClient, weight: str) -> None:
     ("body", "kind"), [(b"", "application/json"), (b"{", "application/json"), (b"[]", "application/json"), (b"a=b", "")]
 )
 def test_a_body_that_is_no_json_object_is_2013(sandbox: FlaskClient, body: bytes, kind: str) -> None:
-    answer = sandbox.post("/v1/image_generation", data=body, content_type=kind)
-    assert answer.status_code == 200
-    assert code(answer.get_json()) == 2013
+    response = sandbox.post("/v1/image_generation", data=body, content_type=kind)
+    assert response.status_code == 200
+    assert code(response.get_json()) == 2013
 
 
 # The rooms are apart

@@ -20,7 +20,7 @@ from app.schemas.reference_image import MAX_IMAGE_BYTES, check_reference
 from app.spooling import spool as spool_module
 from app.spooling.spool import CHUNK_BYTES, Spool
 from app.spooling.spooled_text import SpooledText
-from tests.support.pictures import JPEG, PNG, data_url
+from tests.support.images import JPEG, PNG, data_url
 
 MB = 1024 * 1024
 PIECES = [

@@ -19,7 +19,7 @@ from app.schemas.reference_image import (
 )
 from app.spooling.spool import CHUNK_BYTES, Spool
 from app.spooling.spooled_text import SpooledText
-from tests.support.pictures import JPEG, PNG, WEBP, data_url
+from tests.support.images import JPEG, PNG, WEBP, data_url
 
 MAGIC = st.sampled_from([b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"])
 

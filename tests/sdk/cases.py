@@ -11,8 +11,8 @@ from typing import Any
 
 from PIL import Image
 
-from tests.support.fake_minimax import Script, answer, half, refusal, reset
-from tests.support.pictures import JPEG, data_url
+from tests.support.fake_minimax import Script, error_response, half, reset, respond
+from tests.support.images import JPEG, data_url
 from tests.support.processes import Served
 
 MODEL = "MiniMax-Image-01"
@@ -154,7 +154,7 @@ class UpstreamFailure:
 
 def _error_code(number: int, calls: int, kind: str, status: int, message: str) -> UpstreamFailure:
     # Retry-After shortens the retried cases, and must not cause retries in the others.
-    script = answer(refusal(number, "the upstream message"), headers={"Retry-After": "1"})
+    script = respond(error_response(number, "the upstream message"), headers={"Retry-After": "1"})
     return UpstreamFailure(str(number), script, calls, Error(kind, status, str(number)), message)
 
 
@@ -175,15 +175,19 @@ PROTOCOL_ERRORS = (
     _error_code(4242, 1, "InternalServerError", 502, "unknown error code (the upstream message)"),
     UpstreamFailure("reset", reset, 1, _INTERRUPTED, "may have been generated, and charged to the gateway"),
     UpstreamFailure(
-        "half a response", half(refusal(0)), 1, _INTERRUPTED, "may have been generated, and charged to the gateway"
+        "half a response",
+        half(error_response(0)),
+        1,
+        _INTERRUPTED,
+        "may have been generated, and charged to the gateway",
     ),
     UpstreamFailure(
-        "html", answer(_BAD_GATEWAY, headers={"Content-Type": "text/html"}), 1, _INVALID_RESPONSE, "not understood"
+        "html", respond(_BAD_GATEWAY, headers={"Content-Type": "text/html"}), 1, _INVALID_RESPONSE, "not understood"
     ),
-    UpstreamFailure("html, 502", answer(_BAD_GATEWAY, status=502), 1, _INVALID_RESPONSE, "HTTP status 502"),
+    UpstreamFailure("html, 502", respond(_BAD_GATEWAY, status=502), 1, _INVALID_RESPONSE, "HTTP status 502"),
     UpstreamFailure(
         "429 without a code",
-        answer(b"slow down", status=429, headers={"Retry-After": "1"}),
+        respond(b"slow down", status=429, headers={"Retry-After": "1"}),
         1,
         Error("RateLimitError", 429, "upstream_rate_limited"),
         "429 and no code",
@@ -239,7 +243,7 @@ STREAM = Error("BadRequestError", 400, "invalid_value", "stream")
 # URLs with characters that a client or the gateway might decode, encode or cut.
 AWKWARD_URLS = (
     "http://hailuo.oss-cn.example/image%2Finference_output/x.jpeg?Expires=1&OSSAccessKeyId=LTAI&Signature=a%2Bb%2F%3D",
-    "http://pictures.example/a b/水彩.jpeg?q=<&>'\"+%20#fragment",
+    "http://images.example/a b/水彩.jpeg?q=<&>'\"+%20#fragment",
 )
 
 
@@ -257,7 +261,7 @@ def pixels(jpeg: bytes) -> tuple[int, int]:
 
 
 def has_reference(jpeg: bytes) -> bool:
-    """Whether the sandbox put the orange `JPEG` of tests.support.pictures into the top right corner."""
+    """Whether the sandbox put the orange `JPEG` of tests.support.images into the top right corner."""
     with Image.open(BytesIO(jpeg)) as image:
         at = image.width - 40 - 32, 40 + 32
         pixel = image.convert("RGB").getpixel(at)

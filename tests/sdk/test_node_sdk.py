@@ -45,7 +45,7 @@ from tests.sdk.cases import (
     pixels,
     statuses,
 )
-from tests.support.fake_minimax import ScriptedServer, answer, in_turn, refusal, success
+from tests.support.fake_minimax import FakeMinimax, error_response, in_turn, respond, success
 from tests.support.processes import API_KEY, Served
 
 FOLDER = Path(__file__).with_name("node")
@@ -63,14 +63,14 @@ pytestmark = pytest.mark.skipif(
 class Outcome:
     """The result of a call, or its error."""
 
-    answer: Any
+    response: Any
     error: Error | None
     message: str
     request_id: str | None
 
     @property
     def images(self) -> list[dict[str, str]]:
-        images: list[dict[str, str]] = self.answer["data"]
+        images: list[dict[str, str]] = self.response["data"]
         return images
 
 
@@ -94,7 +94,7 @@ class Sdk:
         assert done.returncode == 0, done.stderr.decode()
         printed = json.loads(done.stdout)
         error = Error(**printed["error"]) if "error" in printed else None
-        return Outcome(printed.get("answer"), error, printed.get("message", ""), printed.get("requestId"))
+        return Outcome(printed.get("response"), error, printed.get("message", ""), printed.get("requestId"))
 
     def call_successfully(self, case: str, **arguments: Any) -> Outcome:
         """Run `case` and check that it raised no error."""
@@ -116,9 +116,9 @@ def sdk(gateway: Served) -> Sdk:
 
 
 def download(url: str) -> bytes:
-    answer = requests.get(url, timeout=10)
-    answer.raise_for_status()
-    return answer.content
+    response = requests.get(url, timeout=10)
+    response.raise_for_status()
+    return response.content
 
 
 # Images
@@ -137,11 +137,11 @@ def test_aspect_ratio_n_and_seed_in_the_first_argument(drawing: Sdk) -> None:
     def generate() -> list[bytes]:
         extra = {"aspect_ratio": "21:9", "n": 4, "seed": 20260430, "prompt_optimizer": True}
         outcome = drawing.call_successfully("generate", fields=GOOD | extra)
-        assert outcome.answer["metadata"] == {"success_count": "4", "failed_count": "0"}
+        assert outcome.response["metadata"] == {"success_count": "4", "failed_count": "0"}
         return [download(image["url"]) for image in outcome.images]
 
     first = generate()
-    assert [pixels(picture) for picture in first] == [(1344, 576)] * 4
+    assert [pixels(image) for image in first] == [(1344, 576)] * 4
     assert len(set(first)) == 4
     assert generate() == first
 
@@ -161,31 +161,31 @@ def test_a_reference_in_the_first_argument_is_used(drawing: Sdk) -> None:
 def test_an_uploaded_reference_is_used(drawing: Sdk, face: Path) -> None:
     fields = GOOD | {"n": 1, "size": "1792x1024", "response_format": "b64_json"}
     [image] = drawing.call_successfully("editStream", fields=fields, paths=[str(face)]).images
-    picture = base64.b64decode(image["b64_json"], validate=True)
-    assert pixels(picture) == (1280, 720)
-    assert has_reference(picture)
+    drawn = base64.b64decode(image["b64_json"], validate=True)
+    assert pixels(drawn) == (1280, 720)
+    assert has_reference(drawn)
 
 
 def test_models_are_listed_and_retrieved(sdk: Sdk) -> None:
-    [model] = sdk.call_successfully("listModels").answer
+    [model] = sdk.call_successfully("listModels").response
     assert (model["id"], model["object"], model["owned_by"]) == (MODEL, "model", "minimax")
-    assert sdk.call_successfully("retrieveModel", name=MODEL).answer == model
+    assert sdk.call_successfully("retrieveModel", name=MODEL).response == model
 
 
 # What MiniMax is sent
 
 
 @pytest.mark.parametrize("case", GENERATIONS, ids=str)
-def test_generations_reach_minimax_intact(sdk: Sdk, upstream: ScriptedServer, case: Payload) -> None:
-    upstream.script = answer(success(response_format=case.sent.get("response_format", "url")))
+def test_generations_reach_minimax_intact(sdk: Sdk, upstream: FakeMinimax, case: Payload) -> None:
+    upstream.script = respond(success(response_format=case.sent.get("response_format", "url")))
     outcome = sdk.call_successfully("generate", fields=GOOD | case.fields | case.extra)
     assert len(outcome.images) == 1
     assert [request.json for request in upstream.received] == [PLAIN | case.sent]
 
 
 @pytest.mark.parametrize("case", EDITS, ids=str)
-def test_edits_reach_minimax_intact(sdk: Sdk, upstream: ScriptedServer, face: Path, case: Payload) -> None:
-    upstream.script = answer(success(response_format=case.sent.get("response_format", "url")))
+def test_edits_reach_minimax_intact(sdk: Sdk, upstream: FakeMinimax, face: Path, case: Payload) -> None:
+    upstream.script = respond(success(response_format=case.sent.get("response_format", "url")))
     outcome = sdk.call_successfully("editBuffer", fields=GOOD | case.fields | case.extra, paths=[str(face)])
     assert len(outcome.images) == 1
     assert [request.json for request in upstream.received] == [
@@ -194,7 +194,7 @@ def test_edits_reach_minimax_intact(sdk: Sdk, upstream: ScriptedServer, face: Pa
 
 
 @pytest.mark.parametrize("case", FORM_REFERENCES, ids=str)
-def test_an_edit_takes_subject_reference_instead_of_a_file(sdk: Sdk, upstream: ScriptedServer, case: Payload) -> None:
+def test_an_edit_takes_subject_reference_instead_of_a_file(sdk: Sdk, upstream: FakeMinimax, case: Payload) -> None:
     sdk.call_successfully("editFields", fields=GOOD | case.extra)
     assert [request.json for request in upstream.received] == [PLAIN | case.sent]
 
@@ -210,7 +210,7 @@ def test_an_edit_takes_subject_reference_instead_of_a_file(sdk: Sdk, upstream: S
         "editFile",
     ],
 )
-def test_every_way_of_uploading_gives_the_same_bytes(sdk: Sdk, upstream: ScriptedServer, face: Path, way: str) -> None:
+def test_every_way_of_uploading_gives_the_same_bytes(sdk: Sdk, upstream: FakeMinimax, face: Path, way: str) -> None:
     """Streams have no Content-Length; the fields beside them are not lost."""
     sdk.call_successfully(way, fields=GOOD | {"seed": 7, "style": {"style_type": "漫画"}}, paths=[str(face)])
     extra = {"seed": 7, "style": {"style_type": "漫画"}, "subject_reference": FACE_REFERENCE}
@@ -220,26 +220,26 @@ def test_every_way_of_uploading_gives_the_same_bytes(sdk: Sdk, upstream: Scripte
 # What the caller gets
 
 
-def test_urls_are_passed_on_byte_for_byte(sdk: Sdk, upstream: ScriptedServer) -> None:
-    upstream.script = answer(success() | {"data": {"image_urls": AWKWARD_URLS}})
+def test_urls_are_passed_on_byte_for_byte(sdk: Sdk, upstream: FakeMinimax) -> None:
+    upstream.script = respond(success() | {"data": {"image_urls": AWKWARD_URLS}})
     outcome = sdk.call_successfully("generate", fields=GOOD | {"n": 2})
     assert outcome.images == [{"url": url} for url in AWKWARD_URLS]
 
 
 def test_fields_without_effect_are_named_in_a_header(sdk: Sdk) -> None:
     assert (
-        sdk.call_successfully("ignoredFields", fields=GOOD | {"quality": "hd", "user": "u"}).answer == "quality, user"
+        sdk.call_successfully("ignoredFields", fields=GOOD | {"quality": "hd", "user": "u"}).response == "quality, user"
     )
 
 
-def test_request_ids_find_the_log_line(sdk: Sdk, gateway: Served, upstream: ScriptedServer) -> None:
+def test_request_ids_find_the_log_line(sdk: Sdk, gateway: Served, upstream: FakeMinimax) -> None:
     """The SDK shows the gateway's id, or the caller's own, for responses and errors."""
     outcome = sdk.call_successfully("generate", fields=GOOD)
     assert outcome.request_id is not None
     assert statuses(gateway, outcome.request_id) == {200: 1}
 
     own = new_request_id()
-    upstream.script = answer(refusal(1026))
+    upstream.script = respond(error_response(1026))
     outcome = sdk.call("generate", fields=GOOD, options={"headers": {"x-request-id": own}})
     assert outcome.request_id == own
     assert statuses(gateway, own) == {403: 1}
@@ -250,7 +250,7 @@ def test_request_ids_find_the_log_line(sdk: Sdk, gateway: Served, upstream: Scri
 
 @pytest.mark.parametrize("case", PROTOCOL_ERRORS, ids=str)
 def test_upstream_failures_are_typed_errors_and_retried_only_where_free(
-    sdk: Sdk, upstream: ScriptedServer, case: UpstreamFailure
+    sdk: Sdk, upstream: FakeMinimax, case: UpstreamFailure
 ) -> None:
     upstream.script = case.script
     outcome = sdk.call("generate", fields=GOOD)
@@ -260,9 +260,9 @@ def test_upstream_failures_are_typed_errors_and_retried_only_where_free(
     assert len(upstream.received) == case.calls
 
 
-def test_a_transient_rate_limit_is_retried_by_the_sdk(sdk: Sdk, upstream: ScriptedServer, face: Path) -> None:
+def test_a_transient_rate_limit_is_retried_by_the_sdk(sdk: Sdk, upstream: FakeMinimax, face: Path) -> None:
     """The SDK sends the whole upload again."""
-    upstream.script = in_turn(answer(refusal(1002), headers={"Retry-After": "1"}), answer(success()))
+    upstream.script = in_turn(respond(error_response(1002), headers={"Retry-After": "1"}), respond(success()))
     outcome = sdk.call_successfully("editBuffer", fields=GOOD, paths=[str(face)])
     assert outcome.images == [{"url": success()["data"]["image_urls"][0]}]
     assert [request.json["subject_reference"] for request in upstream.received] == [
@@ -273,7 +273,7 @@ def test_a_transient_rate_limit_is_retried_by_the_sdk(sdk: Sdk, upstream: Script
 
 @pytest.mark.parametrize("case", INVALID_FIELDS, ids=INVALID_FIELDS_IDS)
 def test_an_invalid_field_is_named_and_nothing_is_sent(
-    sdk: Sdk, gateway: Served, upstream: ScriptedServer, case: InvalidField
+    sdk: Sdk, gateway: Served, upstream: FakeMinimax, case: InvalidField
 ) -> None:
     own = new_request_id()
     outcome = sdk.call("generate", fields=GOOD | case.fields, options={"headers": {"x-request-id": own}})
@@ -284,7 +284,7 @@ def test_an_invalid_field_is_named_and_nothing_is_sent(
 
 
 @pytest.mark.parametrize("case", ["generate", "editFields"])
-def test_the_request_option_body_is_explained(sdk: Sdk, upstream: ScriptedServer, case: str) -> None:
+def test_the_request_option_body_is_explained(sdk: Sdk, upstream: FakeMinimax, case: str) -> None:
     """It replaces the whole body, so model and prompt are missing; the error names the right place for the field."""
     outcome = sdk.call(
         case, fields=GOOD | {"n": 1, "size": "1024x1024"}, options={"body": {"subject_reference": FACE_REFERENCE}}
@@ -295,16 +295,14 @@ def test_the_request_option_body_is_explained(sdk: Sdk, upstream: ScriptedServer
     assert upstream.received == []
 
 
-def test_an_edit_cannot_be_streamed(sdk: Sdk, upstream: ScriptedServer, face: Path) -> None:
+def test_an_edit_cannot_be_streamed(sdk: Sdk, upstream: FakeMinimax, face: Path) -> None:
     outcome = sdk.call("editBuffer", fields=GOOD | {"stream": True}, paths=[str(face)])
     assert outcome.error == STREAM
     assert upstream.received == []
 
 
 @pytest.mark.parametrize("case", ["generate", "editBuffer", "editStream", "listModels"])
-def test_a_wrong_key_is_an_authentication_error(
-    gateway: Served, upstream: ScriptedServer, face: Path, case: str
-) -> None:
+def test_a_wrong_key_is_an_authentication_error(gateway: Served, upstream: FakeMinimax, face: Path, case: str) -> None:
     outcome = Sdk(gateway, "a-wrong-key").call(case, fields=GOOD, paths=[str(face)])
     assert outcome.error == WRONG_KEY
     assert "API key" in outcome.message
@@ -320,21 +318,21 @@ def test_an_unknown_model_is_404(sdk: Sdk, name: str) -> None:
 
 
 @pytest.mark.parametrize("way", ["editStreams", "editBuffers"])
-def test_two_files_are_rejected(sdk: Sdk, upstream: ScriptedServer, face: Path, way: str) -> None:
+def test_two_files_are_rejected(sdk: Sdk, upstream: FakeMinimax, face: Path, way: str) -> None:
     outcome = sdk.call(way, fields=GOOD, paths=[str(face), str(face)])
     assert outcome.error == TWO_IMAGES
     assert "one reference image, not 2" in outcome.message
     assert upstream.received == []
 
 
-def test_a_file_and_a_subject_reference_are_rejected(sdk: Sdk, upstream: ScriptedServer, face: Path) -> None:
+def test_a_file_and_a_subject_reference_are_rejected(sdk: Sdk, upstream: FakeMinimax, face: Path) -> None:
     outcome = sdk.call("editBuffer", fields=GOOD | {"subject_reference": FACE_REFERENCE}, paths=[str(face)])
     assert outcome.error == TWO_IMAGES
     assert "not both" in outcome.message
     assert upstream.received == []
 
 
-def test_a_mask_is_rejected(sdk: Sdk, upstream: ScriptedServer, face: Path) -> None:
+def test_a_mask_is_rejected(sdk: Sdk, upstream: FakeMinimax, face: Path) -> None:
     outcome = sdk.call("editMask", fields=GOOD, paths=[str(face)])
     assert outcome.error == Error("BadRequestError", 400, "invalid_value", "mask")
     assert upstream.received == []
@@ -344,7 +342,7 @@ def test_a_mask_is_rejected(sdk: Sdk, upstream: ScriptedServer, face: Path) -> N
 
 
 @pytest.mark.parametrize("way", ["editStream", "editBuffer"])
-def test_an_image_of_12_mb_is_rejected_by_its_limit(sdk: Sdk, upstream: ScriptedServer, face: Path, way: str) -> None:
+def test_an_image_of_12_mb_is_rejected_by_its_limit(sdk: Sdk, upstream: FakeMinimax, face: Path, way: str) -> None:
     face.write_bytes(large_jpeg(12 * MB))
     outcome = sdk.call(way, fields=GOOD, paths=[str(face)])
     assert outcome.error == TOO_LARGE_IMAGE
@@ -368,7 +366,7 @@ def upload_json(sdk: Sdk, face: Path, options: dict[str, Any]) -> Outcome:
 def test_a_body_of_20_mb_is_413_after_one_upload(
     sdk: Sdk,
     gateway: Served,
-    upstream: ScriptedServer,
+    upstream: FakeMinimax,
     face: Path,
     upload: Callable[[Sdk, Path, dict[str, Any]], Outcome],
 ) -> None:

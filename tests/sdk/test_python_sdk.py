@@ -44,8 +44,8 @@ from tests.sdk.cases import (
     pixels,
     statuses,
 )
-from tests.support.fake_minimax import ScriptedServer, answer, in_turn, refusal, success
-from tests.support.pictures import JPEG, PNG, data_url
+from tests.support.fake_minimax import FakeMinimax, error_response, in_turn, respond, success
+from tests.support.images import JPEG, PNG, data_url
 from tests.support.processes import API_KEY, Served
 
 GOOD: dict[str, Any] = {"model": MODEL, "prompt": PROMPT}
@@ -77,9 +77,9 @@ def seen_by_sdk(error: APIStatusError) -> Error:
 
 def download(url: str | None) -> bytes:
     assert url is not None
-    answer = requests.get(url, timeout=10)
-    answer.raise_for_status()
-    return answer.content
+    response = requests.get(url, timeout=10)
+    response.raise_for_status()
+    return response.content
 
 
 # Images
@@ -109,7 +109,7 @@ def test_aspect_ratio_n_and_seed_in_extra_body(drawing: OpenAI) -> None:
         return [download(image.url) for image in response.data or []]
 
     first = generate()
-    assert [pixels(picture) for picture in first] == [(1344, 576)] * 4
+    assert [pixels(image) for image in first] == [(1344, 576)] * 4
     assert len(set(first)) == 4
     assert generate() == first
 
@@ -135,9 +135,9 @@ def test_an_uploaded_reference_is_used(drawing: OpenAI, face: Path) -> None:
         response = drawing.images.edit(
             model=MODEL, prompt=PROMPT, image=file, n=1, size="1792x1024", response_format="b64_json"
         )
-    picture = base64.b64decode(response.data[0].b64_json or "" if response.data else "", validate=True)
-    assert pixels(picture) == (1280, 720)
-    assert has_reference(picture)
+    image = base64.b64decode(response.data[0].b64_json or "" if response.data else "", validate=True)
+    assert pixels(image) == (1280, 720)
+    assert has_reference(image)
 
 
 def test_the_async_client_generates_edits_and_raises(served: Served, face: Path) -> None:
@@ -148,9 +148,9 @@ def test_the_async_client_generates_edits_and_raises(served: Served, face: Path)
                 client.images.edit(model=MODEL, prompt=PROMPT, image=face, response_format="b64_json"),
             )
             for response, with_face in ((generated, False), (edited, True)):
-                picture = base64.b64decode(response.data[0].b64_json or "" if response.data else "", validate=True)
-                assert pixels(picture) == (1024, 1024)
-                assert has_reference(picture) is with_face
+                image = base64.b64decode(response.data[0].b64_json or "" if response.data else "", validate=True)
+                assert pixels(image) == (1024, 1024)
+                assert has_reference(image) is with_face
             with pytest.raises(openai.PermissionDeniedError, match="not enabled"):
                 await client.images.generate(model=LIVE, prompt=PROMPT)
 
@@ -168,16 +168,16 @@ def test_models_are_listed_and_retrieved(sdk: OpenAI) -> None:
 
 
 @pytest.mark.parametrize("case", GENERATIONS, ids=str)
-def test_generations_reach_minimax_intact(sdk: OpenAI, upstream: ScriptedServer, case: Payload) -> None:
-    upstream.script = answer(success(response_format=case.sent.get("response_format", "url")))
+def test_generations_reach_minimax_intact(sdk: OpenAI, upstream: FakeMinimax, case: Payload) -> None:
+    upstream.script = respond(success(response_format=case.sent.get("response_format", "url")))
     response = sdk.images.generate(**GOOD, **case.fields, extra_body=case.extra)
     assert len(response.data) == 1
     assert [request.json for request in upstream.received] == [PLAIN | case.sent]
 
 
 @pytest.mark.parametrize("case", EDITS, ids=str)
-def test_edits_reach_minimax_intact(sdk: OpenAI, upstream: ScriptedServer, face: Path, case: Payload) -> None:
-    upstream.script = answer(success(response_format=case.sent.get("response_format", "url")))
+def test_edits_reach_minimax_intact(sdk: OpenAI, upstream: FakeMinimax, face: Path, case: Payload) -> None:
+    upstream.script = respond(success(response_format=case.sent.get("response_format", "url")))
     response = sdk.images.edit(**GOOD, **case.fields, image=face, extra_body=case.extra)
     assert len(response.data) == 1
     assert [request.json for request in upstream.received] == [
@@ -186,9 +186,7 @@ def test_edits_reach_minimax_intact(sdk: OpenAI, upstream: ScriptedServer, face:
 
 
 @pytest.mark.parametrize("case", FORM_REFERENCES, ids=str)
-def test_an_edit_takes_subject_reference_instead_of_a_file(
-    sdk: OpenAI, upstream: ScriptedServer, case: Payload
-) -> None:
+def test_an_edit_takes_subject_reference_instead_of_a_file(sdk: OpenAI, upstream: FakeMinimax, case: Payload) -> None:
     """openai-python requires `image`; an empty list sends no file."""
     sdk.images.edit(**GOOD, image=[], extra_body=case.extra)
     assert [request.json for request in upstream.received] == [PLAIN | case.sent]
@@ -207,14 +205,14 @@ UPLOADS: dict[str, Callable[[Path], Any]] = {
 
 @pytest.mark.parametrize("upload", UPLOADS.values(), ids=UPLOADS.keys())
 def test_every_way_of_uploading_gives_the_same_bytes(
-    sdk: OpenAI, upstream: ScriptedServer, face: Path, upload: Callable[[Path], Any]
+    sdk: OpenAI, upstream: FakeMinimax, face: Path, upload: Callable[[Path], Any]
 ) -> None:
     sdk.images.edit(**GOOD, image=upload(face))
     [request] = upstream.received
     assert request.json["subject_reference"] == FACE_REFERENCE
 
 
-def test_open_files_are_uploaded(sdk: OpenAI, upstream: ScriptedServer, face: Path) -> None:
+def test_open_files_are_uploaded(sdk: OpenAI, upstream: FakeMinimax, face: Path) -> None:
     with face.open("rb") as file:
         sdk.images.edit(**GOOD, image=file)
     with face.open("rb") as file:
@@ -225,7 +223,7 @@ def test_open_files_are_uploaded(sdk: OpenAI, upstream: ScriptedServer, face: Pa
     ]
 
 
-def test_a_png_is_recognized_by_its_bytes(sdk: OpenAI, upstream: ScriptedServer) -> None:
+def test_a_png_is_recognized_by_its_bytes(sdk: OpenAI, upstream: FakeMinimax) -> None:
     sdk.images.edit(**GOOD, image=("face.jpg", PNG, "image/jpeg"))
     [request] = upstream.received
     assert request.json["subject_reference"][0]["image_file"] == data_url(PNG, "image/png")
@@ -234,8 +232,8 @@ def test_a_png_is_recognized_by_its_bytes(sdk: OpenAI, upstream: ScriptedServer)
 # What the caller gets
 
 
-def test_urls_are_passed_on_byte_for_byte(sdk: OpenAI, upstream: ScriptedServer) -> None:
-    upstream.script = answer(success() | {"data": {"image_urls": AWKWARD_URLS}})
+def test_urls_are_passed_on_byte_for_byte(sdk: OpenAI, upstream: FakeMinimax) -> None:
+    upstream.script = respond(success() | {"data": {"image_urls": AWKWARD_URLS}})
     response = sdk.images.generate(model=MODEL, prompt=PROMPT, n=2)
     assert [image.url for image in response.data or []] == list(AWKWARD_URLS)
 
@@ -245,14 +243,14 @@ def test_fields_without_effect_are_named_in_a_header(sdk: OpenAI) -> None:
     assert raw.headers["x-amux-ignored"] == "quality, user"
 
 
-def test_request_ids_find_the_log_line(sdk: OpenAI, gateway: Served, upstream: ScriptedServer) -> None:
+def test_request_ids_find_the_log_line(sdk: OpenAI, gateway: Served, upstream: FakeMinimax) -> None:
     """The SDK shows the gateway's id, or the caller's own, for responses and errors."""
     response = sdk.images.generate(model=MODEL, prompt=PROMPT)
     assert response._request_id is not None
     assert statuses(gateway, response._request_id) == {200: 1}
 
     own = new_request_id()
-    upstream.script = answer(refusal(1026), headers={"Trace-Id": "trace-7"})
+    upstream.script = respond(error_response(1026), headers={"Trace-Id": "trace-7"})
     error = error_of(lambda: sdk.images.generate(**GOOD, extra_headers={"x-request-id": own}))
     assert error.request_id == own
     assert error.response.headers["x-minimax-trace-id"] == "trace-7"
@@ -265,7 +263,7 @@ def test_request_ids_find_the_log_line(sdk: OpenAI, gateway: Served, upstream: S
 
 @pytest.mark.parametrize("case", PROTOCOL_ERRORS, ids=str)
 def test_upstream_failures_are_typed_errors_and_retried_only_where_free(
-    sdk: OpenAI, upstream: ScriptedServer, case: UpstreamFailure
+    sdk: OpenAI, upstream: FakeMinimax, case: UpstreamFailure
 ) -> None:
     upstream.script = case.script
     error = error_of(lambda: sdk.images.generate(**GOOD))
@@ -275,9 +273,9 @@ def test_upstream_failures_are_typed_errors_and_retried_only_where_free(
     assert len(upstream.received) == case.calls
 
 
-def test_a_transient_rate_limit_is_retried_by_the_sdk(sdk: OpenAI, upstream: ScriptedServer, face: Path) -> None:
+def test_a_transient_rate_limit_is_retried_by_the_sdk(sdk: OpenAI, upstream: FakeMinimax, face: Path) -> None:
     """The SDK sends the whole upload again."""
-    upstream.script = in_turn(answer(refusal(1002), headers={"Retry-After": "1"}), answer(success()))
+    upstream.script = in_turn(respond(error_response(1002), headers={"Retry-After": "1"}), respond(success()))
     response = sdk.images.edit(model=MODEL, prompt=PROMPT, image=face)
     assert response.data is not None
     assert response.data[0].url == success()["data"]["image_urls"][0]
@@ -289,7 +287,7 @@ def test_a_transient_rate_limit_is_retried_by_the_sdk(sdk: OpenAI, upstream: Scr
 
 @pytest.mark.parametrize("case", INVALID_FIELDS, ids=INVALID_FIELDS_IDS)
 def test_an_invalid_field_is_named_and_nothing_is_sent(
-    sdk: OpenAI, gateway: Served, upstream: ScriptedServer, case: InvalidField
+    sdk: OpenAI, gateway: Served, upstream: FakeMinimax, case: InvalidField
 ) -> None:
     own = new_request_id()
     error = error_of(lambda: sdk.images.generate(**GOOD | case.fields, extra_headers={"x-request-id": own}))
@@ -299,7 +297,7 @@ def test_an_invalid_field_is_named_and_nothing_is_sent(
     assert upstream.received == []
 
 
-def test_an_edit_cannot_be_streamed(sdk: OpenAI, upstream: ScriptedServer, face: Path) -> None:
+def test_an_edit_cannot_be_streamed(sdk: OpenAI, upstream: FakeMinimax, face: Path) -> None:
     error = error_of(lambda: sdk.images.edit(**GOOD, image=face, stream=True))
     assert seen_by_sdk(error) == STREAM
     assert upstream.received == []
@@ -316,7 +314,7 @@ def test_an_edit_cannot_be_streamed(sdk: OpenAI, upstream: ScriptedServer, face:
     ids=["generate", "edit", "list models", "retrieve model"],
 )
 def test_a_wrong_key_is_an_authentication_error(
-    gateway: Served, upstream: ScriptedServer, use: Callable[[OpenAI], object]
+    gateway: Served, upstream: FakeMinimax, use: Callable[[OpenAI], object]
 ) -> None:
     with OpenAI(base_url=f"{gateway.url}/v1", api_key="a-wrong-key") as client:
         error = error_of(lambda: use(client))
@@ -338,28 +336,28 @@ def test_an_unknown_model_is_404(sdk: OpenAI, name: str) -> None:
     [[JPEG, PNG], [("a.jpg", JPEG), ("b.jpg", JPEG)]],
     ids=["bytes", "named"],
 )
-def test_two_files_are_rejected(sdk: OpenAI, upstream: ScriptedServer, images: list[Any]) -> None:
+def test_two_files_are_rejected(sdk: OpenAI, upstream: FakeMinimax, images: list[Any]) -> None:
     error = error_of(lambda: sdk.images.edit(**GOOD, image=images))
     assert seen_by_sdk(error) == TWO_IMAGES
     assert "one reference image, not 2" in error.message
     assert upstream.received == []
 
 
-def test_a_file_and_a_subject_reference_are_rejected(sdk: OpenAI, upstream: ScriptedServer) -> None:
+def test_a_file_and_a_subject_reference_are_rejected(sdk: OpenAI, upstream: FakeMinimax) -> None:
     error = error_of(lambda: sdk.images.edit(**GOOD, image=JPEG, extra_body={"subject_reference": FACE_REFERENCE}))
     assert seen_by_sdk(error) == TWO_IMAGES
     assert "not both" in error.message
     assert upstream.received == []
 
 
-def test_an_edit_without_a_reference_is_rejected(sdk: OpenAI, upstream: ScriptedServer) -> None:
+def test_an_edit_without_a_reference_is_rejected(sdk: OpenAI, upstream: FakeMinimax) -> None:
     error = error_of(lambda: sdk.images.edit(**GOOD, image=[]))
     assert seen_by_sdk(error) == TWO_IMAGES
     assert "image is required" in error.message
     assert upstream.received == []
 
 
-def test_a_mask_is_rejected(sdk: OpenAI, upstream: ScriptedServer) -> None:
+def test_a_mask_is_rejected(sdk: OpenAI, upstream: FakeMinimax) -> None:
     error = error_of(lambda: sdk.images.edit(**GOOD, image=JPEG, mask=PNG))
     assert seen_by_sdk(error) == Error("BadRequestError", 400, "invalid_value", "mask")
     assert upstream.received == []
@@ -368,7 +366,7 @@ def test_a_mask_is_rejected(sdk: OpenAI, upstream: ScriptedServer) -> None:
 # Large uploads
 
 
-def test_an_image_of_12_mb_is_rejected_by_its_limit(sdk: OpenAI, upstream: ScriptedServer) -> None:
+def test_an_image_of_12_mb_is_rejected_by_its_limit(sdk: OpenAI, upstream: FakeMinimax) -> None:
     error = error_of(lambda: sdk.images.edit(**GOOD, image=large_jpeg(12 * MB)))
     assert seen_by_sdk(error) == TOO_LARGE_IMAGE
     assert "10 MB" in error.message
@@ -386,7 +384,7 @@ def test_an_image_of_12_mb_is_rejected_by_its_limit(sdk: OpenAI, upstream: Scrip
     ids=["form", "json"],
 )
 def test_a_body_of_20_mb_is_413_after_one_upload(
-    sdk: OpenAI, gateway: Served, upstream: ScriptedServer, upload: Callable[[OpenAI, dict[str, str]], object]
+    sdk: OpenAI, gateway: Served, upstream: FakeMinimax, upload: Callable[[OpenAI, dict[str, str]], object]
 ) -> None:
     """There is no connection error, and the SDK does not upload three times."""
     own = new_request_id()

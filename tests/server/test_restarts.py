@@ -18,8 +18,8 @@ from tests.integration.raw_http import (
     generation,
     head,
     holding_upstream,
+    image_url,
     is_refused,
-    picture_url,
     wait_until,
 )
 from tests.support import processes
@@ -68,7 +68,7 @@ def test_a_reload_finishes_calls_in_flight_and_accepts_new_ones(tmp_path: Path) 
         assert old & set(children(gateway.process.pid))
         upstream.release.set()
         for number, caller in enumerate(callers):
-            assert caller.reply().json["data"] == [{"url": picture_url(f"paid {number}")}]
+            assert caller.reply().json["data"] == [{"url": image_url(f"paid {number}")}]
         wait_until(lambda: not old & set(children(gateway.process.pid)), "the old workers' end")
         assert len(upstream.calls) == len(callers) + 20
 

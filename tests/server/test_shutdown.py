@@ -21,10 +21,10 @@ from tests.integration.raw_http import (
     generation,
     head,
     holding_upstream,
+    image_url,
     is_refused,
     marked_processes,
     new_mark,
-    picture_url,
     wait_until,
 )
 from tests.support import processes
@@ -50,7 +50,7 @@ def test_shutdown_loses_no_response_and_rejects_new_callers_at_once(tmp_path: Pa
         upstream.release.set()
         for number, caller in enumerate(callers):
             reply = caller.reply()
-            assert (reply.status, reply.json["data"]) == (200, [{"url": picture_url(f"paid {number}")}])
+            assert (reply.status, reply.json["data"]) == (200, [{"url": image_url(f"paid {number}")}])
         assert gateway.process.wait(PATIENCE) == 0
         assert marked_processes(mark) == []
 
@@ -138,7 +138,7 @@ def test_the_runner_shuts_down_gracefully(tmp_path: Path, order: signal.Signals)
         wait_until(lambda: is_refused(url), "a refused connection while calls are in flight")
         upstream.release.set()
         for number, caller in enumerate(callers):
-            assert caller.reply().json["data"] == [{"url": picture_url(f"paid {number}")}]
+            assert caller.reply().json["data"] == [{"url": image_url(f"paid {number}")}]
         assert runner.wait(PATIENCE) == 0
         wait_until(lambda: marked_processes(mark) == [], "no process left")
 

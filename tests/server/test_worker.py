@@ -34,7 +34,7 @@ from tests.integration.raw_http import (
     request_lines,
 )
 from tests.support import processes
-from tests.support.fake_minimax import ScriptedServer
+from tests.support.fake_minimax import FakeMinimax
 from tests.support.processes import API_KEY, Served
 
 SECRET = "what-only-the-caller-knows"
@@ -81,7 +81,7 @@ CODES = {
 
 @pytest.mark.parametrize("case", MALFORMED)
 def test_malformed_requests_get_the_envelope_and_are_logged_without_content(
-    gateway: Served, upstream: ScriptedServer, case: str
+    gateway: Served, upstream: FakeMinimax, case: str
 ) -> None:
     status, data = MALFORMED[case]
     assert SECRET.encode() in data
@@ -135,7 +135,7 @@ STRANGE: dict[str, tuple[int, bytes]] = {
 
 
 @pytest.mark.parametrize("case", STRANGE)
-def test_malformed_chunks_are_400(gateway: Served, upstream: ScriptedServer, case: str) -> None:
+def test_malformed_chunks_are_400(gateway: Served, upstream: FakeMinimax, case: str) -> None:
     status, body = STRANGE[case]
     sent = request_id()
     lines = ("Content-Type: application/json", "Transfer-Encoding: chunked", f"x-request-id: {sent}")
@@ -159,7 +159,7 @@ def test_an_invalid_host_header_is_not_an_internal_error(gateway: Served, host: 
 
 @pytest.mark.parametrize("name", ["水\r\nX-Evil: 1", "a\0b", "é", "x" * 100_000, "a, b", ""])
 def test_an_ignored_field_name_cannot_break_the_response_headers(
-    gateway: Served, upstream: ScriptedServer, name: str
+    gateway: Served, upstream: FakeMinimax, name: str
 ) -> None:
     reply = ask(gateway.url, post({"model": MODEL, "prompt": "a", name: 1, "quality": "hd"}))
     assert reply.status == 200
@@ -177,7 +177,7 @@ def chunked(body: bytes, size: int = 64 * 1024) -> Iterator[bytes]:
     yield b"0\r\n\r\n"
 
 
-def test_a_chunked_upload_needs_no_length(gateway: Served, upstream: ScriptedServer) -> None:
+def test_a_chunked_upload_needs_no_length(gateway: Served, upstream: FakeMinimax) -> None:
     body = json.dumps({"model": MODEL, "prompt": "in little pieces"}).encode()
     sent = request_id()
     lines = ("Content-Type: application/json", "Transfer-Encoding: chunked", f"x-request-id: {sent}")
@@ -208,7 +208,7 @@ def too_large(gateway: Served, *, with_length: bool) -> Reply:
     return reply
 
 
-def test_a_body_that_is_too_slow_gets_408_that_names_the_timeout(upstream: ScriptedServer, tmp_path: Path) -> None:
+def test_a_body_that_is_too_slow_gets_408_that_names_the_timeout(upstream: FakeMinimax, tmp_path: Path) -> None:
     with (
         processes.gateway(tmp_path, upstream.url, AMUX_CLIENT_TIMEOUT_SECONDS="1.5") as gateway,
         Caller(gateway.url) as caller,
@@ -222,7 +222,7 @@ def test_a_body_that_is_too_slow_gets_408_that_names_the_timeout(upstream: Scrip
 
 @pytest.mark.parametrize("with_length", [True, False], ids=["length", "chunked"])
 def test_a_body_that_is_too_large_is_read_before_it_is_rejected(
-    gateway: Served, upstream: ScriptedServer, with_length: bool
+    gateway: Served, upstream: FakeMinimax, with_length: bool
 ) -> None:
     """The caller gets a response instead of a broken pipe, and its connection is kept."""
     reply = too_large(gateway, with_length=with_length)
@@ -254,7 +254,7 @@ def test_an_endless_body_is_read_up_to_a_bound(gateway: Served) -> None:
 @pytest.mark.parametrize("framing", ["Content-Length: 1000", "Transfer-Encoding: chunked"])
 @pytest.mark.parametrize("kind", ["application/json", "multipart/form-data; boundary=line"])
 def test_a_caller_that_disconnects_during_its_upload_is_logged(
-    gateway: Served, upstream: ScriptedServer, framing: str, reset: bool, kind: str
+    gateway: Served, upstream: FakeMinimax, framing: str, reset: bool, kind: str
 ) -> None:
     sent = request_id()
     part = b'--line\r\nContent-Disposition: form-data; name="prompt"\r\n\r\n' if "form" in kind else b'{"model": "'
@@ -292,7 +292,7 @@ def test_a_caller_that_disconnects_before_its_response_is_logged_with_the_image_
 # Connections
 
 
-def test_a_connection_is_kept_after_errors(gateway: Served, upstream: ScriptedServer) -> None:
+def test_a_connection_is_kept_after_errors(gateway: Served, upstream: FakeMinimax) -> None:
     with Caller(gateway.url) as caller:
         for data, status in (
             (post(b"{"), 400),
@@ -308,7 +308,7 @@ def test_a_connection_is_kept_after_errors(gateway: Served, upstream: ScriptedSe
     assert len(upstream.received) == 1
 
 
-def test_pipelined_requests_are_answered_in_order(gateway: Served, upstream: ScriptedServer) -> None:
+def test_pipelined_requests_are_answered_in_order(gateway: Served, upstream: FakeMinimax) -> None:
     with Caller(gateway.url) as caller:
         first, second = request_id(), request_id()
         caller.send(post(b"{", f"x-request-id: {first}") + head("GET", "/healthz", f"x-request-id: {second}"))
@@ -321,9 +321,7 @@ def test_pipelined_requests_are_answered_in_order(gateway: Served, upstream: Scr
 
 
 @pytest.mark.parametrize("status", [200, 400])
-def test_http_1_0_gets_a_response_and_a_closed_connection(
-    gateway: Served, upstream: ScriptedServer, status: int
-) -> None:
+def test_http_1_0_gets_a_response_and_a_closed_connection(gateway: Served, upstream: FakeMinimax, status: int) -> None:
     document = {"model": MODEL, "prompt": "old", "n": 1 if status == 200 else 99}
     with Caller(gateway.url) as caller:
         reply = caller.send(post(document, version="HTTP/1.0")).reply()
@@ -342,7 +340,7 @@ def test_head_gets_headers_only(gateway: Served) -> None:
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is missing: run scripts/install-test-tools")
 @pytest.mark.parametrize(("key", "status"), [(API_KEY, 200), ("unknown", 401)])
 def test_expect_100_continue_is_answered(
-    gateway: Served, upstream: ScriptedServer, tmp_path: Path, key: str, status: int
+    gateway: Served, upstream: FakeMinimax, tmp_path: Path, key: str, status: int
 ) -> None:
     """curl sends Expect before large uploads, and waits a second for 100 Continue."""
     body = tmp_path / "body.json"

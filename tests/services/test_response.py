@@ -1,4 +1,4 @@
-"""From MiniMax's answer to OpenAI's shape."""
+"""The response body in OpenAI's shape."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from app.services.image_request import ImageRequest, ImageResult
 from app.services.response import to_openai
 
 
-def asking_for(response_format: ResponseFormat) -> ImageRequest:
+def request_for(response_format: ResponseFormat) -> ImageRequest:
     return ImageRequest(model=IMAGE_01, prompt="an otter", n=2, response_format=response_format)
 
 
-def answering(*images: str, **metadata: object) -> ImageResult:
+def result_of(*images: str, **metadata: object) -> ImageResult:
     return ImageResult(images=images, metadata=metadata or None, trace_id="t", upstream_ms=7)
 
 
 @pytest.mark.parametrize("response_format", ["url", "b64_json"])
 def test_one_key_an_item_and_nothing_invented(response_format: ResponseFormat) -> None:
-    answer = answering("first", "second", success_count="2", failed_count="0")
-    assert to_openai(answer, asking_for(response_format), created=1_735_689_600) == {
+    result = result_of("first", "second", success_count="2", failed_count="0")
+    assert to_openai(result, request_for(response_format), created=1_735_689_600) == {
         "created": 1_735_689_600,
         "data": [{response_format: "first"}, {response_format: "second"}],
         "metadata": {"success_count": "2", "failed_count": "0"},
@@ -28,9 +28,9 @@ def test_one_key_an_item_and_nothing_invented(response_format: ResponseFormat) -
 
 
 def test_metadata_that_minimax_did_not_send_is_absent() -> None:
-    assert to_openai(answering("first"), asking_for("url"), created=1) == {"created": 1, "data": [{"url": "first"}]}
+    assert to_openai(result_of("first"), request_for("url"), created=1) == {"created": 1, "data": [{"url": "first"}]}
 
 
 def test_empty_metadata_was_sent_too() -> None:
-    answer = ImageResult(images=("first",), metadata={}, trace_id=None, upstream_ms=7)
-    assert to_openai(answer, asking_for("url"), created=1)["metadata"] == {}
+    result = ImageResult(images=("first",), metadata={}, trace_id=None, upstream_ms=7)
+    assert to_openai(result, request_for("url"), created=1)["metadata"] == {}

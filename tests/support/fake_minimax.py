@@ -30,11 +30,11 @@ class Received:
         return json.loads(self.body)
 
 
-class ScriptedServer:
+class FakeMinimax:
     """Runs `script` after each whole request; `received` holds the requests in order."""
 
     def __init__(self) -> None:
-        self.script: Script = answer(success())
+        self.script: Script = respond(success())
         self.received: list[Received] = []
         self.connections = 0
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
@@ -93,8 +93,8 @@ def _read_request(connection: socket.socket) -> Received | None:
 
 
 @contextmanager
-def scripted_server() -> Iterator[ScriptedServer]:
-    server = ScriptedServer()
+def start_fake_minimax() -> Iterator[FakeMinimax]:
+    server = FakeMinimax()
     try:
         yield server
     finally:
@@ -107,7 +107,7 @@ def scripted_server() -> Iterator[ScriptedServer]:
 def success(n: int = 1, *, response_format: str = "url", failed: int = 0, **metadata: Any) -> dict[str, Any]:
     """A success with `n` images."""
     key, items = {
-        "url": ("image_urls", [f"http://pictures.example/{i}.jpeg?a=1&b=2" for i in range(n)]),
+        "url": ("image_urls", [f"http://images.example/{i}.jpeg?a=1&b=2" for i in range(n)]),
         "base64": ("image_base64", [base64.b64encode(b"\xff\xd8\xffimage %d" % i).decode() for i in range(n)]),
     }[response_format]
     return {
@@ -118,7 +118,7 @@ def success(n: int = 1, *, response_format: str = "url", failed: int = 0, **meta
     }
 
 
-def refusal(code: Any, message: Any = "a reason") -> dict[str, Any]:
+def error_response(code: Any, message: Any = "a reason") -> dict[str, Any]:
     return {"id": "1", "base_resp": {"status_code": code, "status_msg": message}}
 
 
@@ -134,7 +134,7 @@ def http_bytes(
     return "\r\n".join(lines).encode("latin-1") + body
 
 
-def answer(document: Any, *, status: int = 200, headers: dict[str, str] | None = None, after: float = 0) -> Script:
+def respond(document: Any, *, status: int = 200, headers: dict[str, str] | None = None, after: float = 0) -> Script:
     """A whole response, `after` seconds; `document` is JSON, or raw bytes."""
     body = document if isinstance(document, bytes) else json.dumps(document).encode()
     return raw(http_bytes(body, status=status, headers=headers), after=after)

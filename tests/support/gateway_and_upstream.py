@@ -8,23 +8,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support import processes
-from tests.support.fake_minimax import ScriptedServer, answer, scripted_server, success
+from tests.support.fake_minimax import FakeMinimax, respond, start_fake_minimax, success
 from tests.support.processes import Served
 
 
 @dataclass(frozen=True)
 class GatewayAndUpstream:
-    upstream: ScriptedServer
+    upstream: FakeMinimax
     gateway: Served
 
-    def reset_upstream(self) -> ScriptedServer:
+    def reset_upstream(self) -> FakeMinimax:
         """Reset the upstream: no requests received, and a success with one image as its script."""
         self.upstream.received.clear()
-        self.upstream.script = answer(success())
+        self.upstream.script = respond(success())
         return self.upstream
 
 
 @contextmanager
 def start_gateway_and_upstream(folder: Path) -> Iterator[GatewayAndUpstream]:
-    with scripted_server() as upstream, processes.gateway(folder, upstream.url) as gateway:
+    with start_fake_minimax() as upstream, processes.gateway(folder, upstream.url) as gateway:
         yield GatewayAndUpstream(upstream, gateway)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from tests.support.pictures import JPEG, data_url
+from tests.support.images import JPEG, data_url
 
 GENERATIONS = "/v1/images/generations"
 EDITS = "/v1/images/edits"

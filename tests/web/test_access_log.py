@@ -30,8 +30,17 @@ from tests.integration.raw_http import (
     wait_until,
 )
 from tests.support import processes
-from tests.support.fake_minimax import ScriptedServer, answer, half, raw, refusal, reset, scripted_server, success
-from tests.support.pictures import JPEG
+from tests.support.fake_minimax import (
+    FakeMinimax,
+    error_response,
+    half,
+    raw,
+    reset,
+    respond,
+    start_fake_minimax,
+    success,
+)
+from tests.support.images import JPEG
 from tests.support.processes import API_KEY, HOST, Served, free_port, procfile_command, serve
 
 TRACE = "0123456789abcdef"
@@ -58,9 +67,9 @@ FIELDS = {
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ScriptedServer, Served]]:
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[FakeMinimax, Served]]:
     with (
-        scripted_server() as upstream,
+        start_fake_minimax() as upstream,
         processes.gateway(tmp_path_factory.mktemp("log"), upstream.url) as gateway,
     ):
         yield upstream, gateway
@@ -81,7 +90,7 @@ def line_about(gateway: Served, make: Callable[[str], bytes], method: str = "POS
     return line
 
 
-def told(line: dict[str, Any]) -> dict[str, Any]:
+def known_fields(line: dict[str, Any]) -> dict[str, Any]:
     """The fields of the line that are known beforehand and not null."""
     names = ("endpoint", "caller", "model", "n", "delivered", "code", "trace_id")
     return {name: line[name] for name in names if line[name] is not None}
@@ -90,13 +99,13 @@ def told(line: dict[str, Any]) -> dict[str, Any]:
 CALLER = fingerprint(API_KEY)
 
 
-def test_line_of_a_success(pair: tuple[ScriptedServer, Served]) -> None:
+def test_line_of_a_success(pair: tuple[FakeMinimax, Served]) -> None:
     upstream, gateway = pair
-    upstream.script = answer(success(2, failed=1), headers={"Trace-Id": TRACE})
+    upstream.script = respond(success(2, failed=1), headers={"Trace-Id": TRACE})
     body = {"model": MODEL, "prompt": "a", "n": 3}
     line = line_about(gateway, lambda header: post(body, header))
     assert line["status"] == 200
-    assert told(line) == {
+    assert known_fields(line) == {
         "endpoint": GENERATIONS,
         "caller": CALLER,
         "model": MODEL,
@@ -108,12 +117,12 @@ def test_line_of_a_success(pair: tuple[ScriptedServer, Served]) -> None:
     assert line["bytes_in"] == len(json.dumps(body))
 
 
-def test_line_of_a_minimax_error(pair: tuple[ScriptedServer, Served]) -> None:
+def test_line_of_a_minimax_error(pair: tuple[FakeMinimax, Served]) -> None:
     upstream, gateway = pair
-    upstream.script = answer(refusal(1026), headers={"Trace-Id": TRACE})
+    upstream.script = respond(error_response(1026), headers={"Trace-Id": TRACE})
     line = line_about(gateway, lambda header: generation("a", header))
     assert line["status"] == 403
-    assert told(line) == {
+    assert known_fields(line) == {
         "endpoint": GENERATIONS,
         "caller": CALLER,
         "model": MODEL,
@@ -125,7 +134,7 @@ def test_line_of_a_minimax_error(pair: tuple[ScriptedServer, Served]) -> None:
     assert line["upstream_ms"] is not None
 
 
-def test_line_of_a_connection_failure(pair: tuple[ScriptedServer, Served]) -> None:
+def test_line_of_a_connection_failure(pair: tuple[FakeMinimax, Served]) -> None:
     upstream, gateway = pair
     upstream.script = reset
     line = line_about(gateway, lambda header: generation("a", header))
@@ -166,10 +175,10 @@ def test_line_of_a_connection_failure(pair: tuple[ScriptedServer, Served]) -> No
     ids=["field", "edit", "unknown key", "no key", "no such path", "no such method"],
 )
 def test_line_of_an_invalid_request_has_no_upstream_fields(
-    pair: tuple[ScriptedServer, Served], make: Callable[[str], bytes], status: int, known: dict[str, Any]
+    pair: tuple[FakeMinimax, Served], make: Callable[[str], bytes], status: int, known: dict[str, Any]
 ) -> None:
     line = line_about(pair[1], make)
-    assert (line["status"], told(line)) == (status, known)
+    assert (line["status"], known_fields(line)) == (status, known)
     assert line["upstream_ms"] is None
 
 
@@ -177,7 +186,7 @@ def test_line_of_an_invalid_request_has_no_upstream_fields(
     ("path", "endpoint"),
     [("/v1/models", "/v1/models"), ("/v1/models/image-01", "/v1/models/<model_id>"), ("/healthz", "/healthz")],
 )
-def test_endpoint_is_the_route_and_not_the_path(pair: tuple[ScriptedServer, Served], path: str, endpoint: str) -> None:
+def test_endpoint_is_the_route_and_not_the_path(pair: tuple[FakeMinimax, Served], path: str, endpoint: str) -> None:
     line = line_about(pair[1], lambda header: head("GET", f"{path}?a=1", header), "GET")
     assert (line["status"], line["endpoint"], line["bytes_in"]) == (200, endpoint, 0)
 
@@ -293,35 +302,37 @@ def confidential_requests(secret: Secrets) -> Iterator[tuple[int, bytes]]:
 
 def test_no_secret_is_in_the_log_at_any_level(tmp_path: Path) -> None:
     secret = Secrets()
-    picture = success()
-    picture["data"]["image_urls"] = [
-        f"http://pictures.example/{secret('picture')}.jpeg?Signature={secret('signature')}"
+    with_secrets = success()
+    with_secrets["data"]["image_urls"] = [
+        f"http://images.example/{secret('image')}.jpeg?Signature={secret('signature')}"
     ]
-    picture["metadata"][secret("metadata")] = secret("metadata value")
-    with scripted_server() as upstream, debugged_gateway(tmp_path, upstream.url) as gateway:
-        upstream.script = answer(picture, headers={"Set-Cookie": secret("upstream's cookie")})
+    with_secrets["metadata"][secret("metadata")] = secret("metadata value")
+    with start_fake_minimax() as upstream, debugged_gateway(tmp_path, upstream.url) as gateway:
+        upstream.script = respond(with_secrets, headers={"Set-Cookie": secret("upstream's cookie")})
         asked = list(confidential_requests(secret))
         for status, data in asked:
             assert ask(gateway.url, data).status == status, data
         assert len(upstream.received) == 7
 
         # MiniMax sends invalid responses that quote the request.
-        told = [secret("prompt"), OPERATORS_KEY, f"http://pictures.example/{secret('picture')}.jpeg", secret("echo")]
-        echo = json.dumps(told).encode()
+        echoed = [secret("prompt"), OPERATORS_KEY, f"http://images.example/{secret('image')}.jpeg", secret("echo")]
+        echo = json.dumps(echoed).encode()
         broken_head = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n" + echo + b"\r\nX-Echo: " + echo + b"\r\n\r\n{}"
         redirect = {"Location": f"{upstream.url}/{secret('redirect')}"}
         scripts = [
-            answer(refusal(1026, " ".join(told))),
-            answer(refusal(1004, " ".join(told))),
-            answer(refusal(" ".join(told))),
-            answer(echo),
-            answer(echo, status=500),
-            answer(b"", status=302, headers=redirect),
+            respond(error_response(1026, " ".join(echoed))),
+            respond(error_response(1004, " ".join(echoed))),
+            respond(error_response(" ".join(echoed))),
+            respond(echo),
+            respond(echo, status=500),
+            respond(b"", status=302, headers=redirect),
             raw(broken_head, then_close=True),
             raw(echo + b"\r\n\r\n", then_close=True),
-            half(told),
-            answer({"base_resp": {"status_code": 0}, "data": {"image_urls": told, secret("key"): 1}, "metadata": told}),
-            answer(success(), headers={"Trace-Id": f"trace {secret('trace')}"}),
+            half(echoed),
+            respond(
+                {"base_resp": {"status_code": 0}, "data": {"image_urls": echoed, secret("key"): 1}, "metadata": echoed}
+            ),
+            respond(success(), headers={"Trace-Id": f"trace {secret('trace')}"}),
         ]
         for script in scripts:
             upstream.script = script
@@ -353,9 +364,9 @@ def request_log(gateway: Served) -> list[dict[str, Any]]:
     return [line for line in lines if line["endpoint"] != "/readyz"]
 
 
-def test_a_rejected_operator_key_is_logged_as_critical(pair: tuple[ScriptedServer, Served]) -> None:
+def test_a_rejected_operator_key_is_logged_as_critical(pair: tuple[FakeMinimax, Served]) -> None:
     upstream, gateway = pair
-    upstream.script = answer(refusal(1004), headers={"Trace-Id": "loud-trace"})
+    upstream.script = respond(error_response(1004), headers={"Trace-Id": "loud-trace"})
     line_about(gateway, lambda header: generation("a", header))
     [loud] = [line for line in json_lines(gateway.log) if line["level"] == "CRITICAL"]
     assert "MINIMAX_API_KEY" in loud["message"]
@@ -364,7 +375,7 @@ def test_a_rejected_operator_key_is_logged_as_critical(pair: tuple[ScriptedServe
 
 def test_the_log_goes_to_stdout(tmp_path: Path) -> None:
     """stderr holds gunicorn's own messages."""
-    with scripted_server() as upstream, processes.gateway(tmp_path, upstream.url, LOG_LEVEL="ERROR") as gateway:
+    with start_fake_minimax() as upstream, processes.gateway(tmp_path, upstream.url, LOG_LEVEL="ERROR") as gateway:
         assert ask(gateway.url, head("GET", "/nowhere"), "GET").status == 404
         assert gateway.stop() == 0
     assert gateway.log.read_text() == ""

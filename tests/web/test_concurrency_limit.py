@@ -20,7 +20,7 @@ from app.settings import Settings
 from tests.conftest import AUTH
 from tests.support.processes import API_KEY
 
-DRAWN = ImageResult(images=("http://pictures.example/0.jpeg",), metadata=None, trace_id=None, upstream_ms=1)
+DRAWN = ImageResult(images=("http://images.example/0.jpeg",), metadata=None, trace_id=None, upstream_ms=1)
 DOCUMENT = {"model": "MiniMax-Image-01", "prompt": "an otter"}
 PATHS = ("/v1/images/generations", "/v1/images/edits")
 

@@ -15,7 +15,7 @@ from app.spooling.json_reader import LARGE_BYTES
 from app.spooling.spool import Spool
 from app.spooling.spooled_text import SpooledText
 from app.web.multipart import Form, read_multipart
-from tests.support.pictures import JPEG
+from tests.support.images import JPEG
 from tests.support.request_encodings import BOUNDARY, File, Part, a_file, multipart
 
 LONG = "a/+= \t\r\n\f'" * (LARGE_BYTES // 5)

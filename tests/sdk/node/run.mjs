@@ -60,8 +60,8 @@ const cases = {
 
 async function outcome(call) {
   try {
-    const answer = await call();
-    return { answer, requestId: answer?._request_id ?? null };
+    const response = await call();
+    return { response, requestId: response?._request_id ?? null };
   } catch (error) {
     if (!(error instanceof APIError)) throw error;
     const { status, code, param, type } = error;

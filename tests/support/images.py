@@ -1,4 +1,4 @@
-"""Small pictures for uploads, of each kind that matters."""
+"""Small images for uploads, of each kind that matters."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from io import BytesIO
 from PIL import Image
 
 
-def picture(kind: str = "JPEG", size: tuple[int, int] = (64, 64)) -> bytes:
+def make_image(kind: str = "JPEG", size: tuple[int, int] = (64, 64)) -> bytes:
     file = BytesIO()
     Image.new("RGB", size, (200, 120, 40)).save(file, kind)
     return file.getvalue()
 
 
-JPEG = picture("JPEG")
-PNG = picture("PNG")
-WEBP = picture("WEBP")
-GIF = picture("GIF")
+JPEG = make_image("JPEG")
+PNG = make_image("PNG")
+WEBP = make_image("WEBP")
+GIF = make_image("GIF")
 
 
 def data_url(image: bytes = JPEG, mime_type: str = "image/jpeg") -> str:
