@@ -89,7 +89,7 @@ def create_accounts(settings: Settings) -> Accounts:
     if not settings.database_url:
         return Accounts(StaticApiKeys(settings.api_keys), NoRateLimits(), NoBilling())
 
-    # Imported here: SQLAlchemy, alembic and redis take 45 MB, which a gateway without a database need not spend.
+    # Imported here, because SQLAlchemy, alembic and redis take 45 MB, which a gateway without a database does not need.
     from app.limits.rate_limiter import create_rate_limiter
     from app.storage.storage import Storage
 

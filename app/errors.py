@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 ERROR_TYPE = "minimax_image_error"
+MAX_RETRY_AFTER_SECONDS = 60  # the OpenAI SDKs ignore a longer Retry-After
 
 
 class GatewayError(Exception):
@@ -47,7 +48,7 @@ class GatewayError(Exception):
 class UpstreamError(GatewayError):
     """MiniMax rejected the call, or the call failed on the way.
 
-    `outcome_unknown` is True if MiniMax may have drawn, and billed, images that nobody received. `trace_id` is
+    `outcome_unknown` is True if MiniMax may have drawn, and billed, images that were not received. `trace_id` is
     MiniMax's id of the call and `upstream_ms` its duration in milliseconds; both are for the log.
     """
 
@@ -138,7 +139,7 @@ class InsufficientBalance(GatewayError):
 
 
 class DatabaseUnavailable(GatewayError):
-    """503: the database does not answer. Nothing was sent to MiniMax, so a retry is safe."""
+    """503: the database does not respond. Nothing was sent to MiniMax, so a retry is safe."""
 
     http_status = 503
     code = "storage_unavailable"

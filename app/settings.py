@@ -21,7 +21,7 @@ from app.settings_table import Row, find_unknown, read_rows, row
 log = logging.getLogger(__name__)
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
-# Operator commands call nobody and sell nothing, so they run without these.
+# Operator commands make no MiniMax calls and charge nothing, so they run without these.
 _WITHOUT_SECRETS: Mapping[str, Any] = {"api_keys": (), "minimax_api_key": "", "prices": {}}
 
 

@@ -40,7 +40,7 @@ class Billing(Protocol):
 
 class _FreeReservation:
     def settle(self, images: int, trace_id: str | None) -> None:
-        """Nothing to pay."""
+        """Do nothing: no charge is due."""
 
 
 class NoBilling:

@@ -47,7 +47,7 @@ RATE_LIMITS = (
         header="images",
         option="--ipm",
         option_help="Images a minute, or none.",
-        sentence=("This API key may ask for {} picture a minute", "This API key may ask for {} pictures a minute"),
+        sentence=("This API key may ask for {} image a minute", "This API key may ask for {} images a minute"),
     ),
 )
 

@@ -1,1 +1,1 @@
-"""The endpoints: load, call, return."""
+"""Flask blueprints: image endpoints, models, usage, health and metrics."""

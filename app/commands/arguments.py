@@ -105,19 +105,19 @@ class Money(click.ParamType[int]):
 class Expiry(click.ParamType[datetime | None]):
     """A point in time in the future, in UTC unless it has an offset; a day means its start. None for `never`."""
 
-    name = "moment"
+    name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime | None:
         if value in (None, "never"):
             return None
         try:
-            moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
-            moment = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+            time = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+            time = (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
         except (ValueError, OverflowError):
-            self.fail("expected a day or a moment in UTC like 2027-01-31 or 2027-01-31T18:00, or never.", param, ctx)
-        if moment <= datetime.now(UTC):
-            self.fail("that moment is over; to stop a key, revoke it.", param, ctx)
-        return moment
+            self.fail("expected a day or a time in UTC like 2027-01-31 or 2027-01-31T18:00, or never.", param, ctx)
+        if time <= datetime.now(UTC):
+            self.fail("that time is in the past; to stop a key, revoke it.", param, ctx)
+        return time
 
 
 class Day(click.ParamType[date]):

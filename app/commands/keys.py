@@ -31,7 +31,7 @@ COLUMNS = (
     *(field.name for field in fields(KeyLimits)),
     "models",
 )
-EXPIRES_HELP = "In UTC, like 2027-01-31T18:00, or never. A bare day, like 2027-01-31, means its first moment."
+EXPIRES_HELP = "In UTC, like 2027-01-31T18:00, or never. A day alone, like 2027-01-31, means 00:00."
 RESPONSE_FORMAT_HELP = "Used for requests that send no response_format."
 
 
@@ -67,7 +67,7 @@ def create(
     if output_format == "json":
         print_json({"name": name, "api_key": secret})
     else:
-        click.echo("The key is on stdout, this once.", err=True)
+        click.echo("The key is on stdout. It cannot be shown again.", err=True)
         click.echo(secret)
 
 
@@ -125,7 +125,7 @@ def credit(storage: Storage, name: str, amount: int, note: str | None, output_fo
     key = storage.keys.get(name)
     if key.balance is None and amount <= 0:
         raise click.ClickException(
-            f"{key.name} has no balance to take from: it spends without limit. For a balance of 0, make a new key."
+            f"{key.name} has no balance to take from: it spends without limit. For a balance of 0, create a new key."
         )
     try:
         balance = storage.ledger.credit(key.id, amount, note=note or "")
@@ -178,5 +178,5 @@ def _state(key: ApiKey) -> str:
     return "expired" if _is_past(key.expires_at) else "active"
 
 
-def _is_past(moment: datetime | None) -> bool:
-    return moment is not None and moment <= now()
+def _is_past(time: datetime | None) -> bool:
+    return time is not None and time <= now()

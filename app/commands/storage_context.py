@@ -53,7 +53,7 @@ def open_storage() -> Iterator[Storage]:
         raise click.ClickException(f"There is no key {error.args[0]}.") from None
     except CommitOutcomeUnknown as error:
         why = reason(error.__cause__)
-        raise click.ClickException(f"Whether it was done is unknown: check before you run it again. {why}") from None
+        raise click.ClickException(f"The outcome is unknown: check before you run it again. {why}") from None
     except DatabaseUnavailable as error:
         raise click.ClickException(f"The database is unavailable: {reason(error.__cause__)}") from None
     except SchemaOutdated as error:

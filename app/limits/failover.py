@@ -10,7 +10,7 @@ from app.limits.memory_store import MemoryStore
 from app.limits.redis_store import RedisStore, RedisUnavailable
 from app.limits.store import LimitDecision, LimitRequest
 
-RETRY_SECONDS = 3.0  # longer than a call can wait for Redis, so that no failure of before is seen after the recovery
+RETRY_SECONDS = 3.0  # longer than a call waits for Redis, so that no earlier failure surfaces after the recovery
 MAX_REDIS_CONNECTIONS = 64  # of one process
 
 log = logging.getLogger(__name__)

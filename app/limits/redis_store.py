@@ -21,8 +21,8 @@ _PROBE = LimitRequest("probe", max_calls=1_000_000)
 class RedisStore:
     """Implements `RateLimitStore` by one script, which Redis runs alone: checking and counting are one step.
 
-    Times are Redis's own, because the clocks of machines differ. `max_call_seconds` is when a call stops being in
-    flight that was not released, because its worker died.
+    Times are Redis's own, because the clocks of machines differ. A call that was not released, because its worker
+    died, stops being in flight after `max_call_seconds`.
     """
 
     def __init__(

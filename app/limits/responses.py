@@ -5,13 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from app.errors import RateLimited
+from app.errors import MAX_RETRY_AFTER_SECONDS, RateLimited
 from app.limits.store import LimitDecision, LimitRequest, WindowStats
 
 # When a call in flight will end is unknown; images take 5 to 60 s.
 CALLS_RETRY_SECONDS = 5
-# The OpenAI SDKs ignore a longer Retry-After.
-MAX_RETRY_AFTER_SECONDS = 60
 
 _CALLS = ("This API key may have {} call in flight", "This API key may have {} calls in flight")
 
@@ -60,15 +58,15 @@ def rate_limit_error(call: LimitRequest, decision: LimitDecision) -> RateLimited
 
 
 def _impossible(call: LimitRequest) -> str | None:
-    """The message for a call that no waiting would admit, else None."""
+    """The message for a call that will never be admitted, however long the caller waits; else None."""
     limits = [(_sentence(check.rate.sentence, check.limit), check.limit, check.cost) for check in call.checks]
     if call.max_calls is not None:
         limits.append((_sentence(_CALLS, call.max_calls), call.max_calls, 1))
     for sentence, limit, cost in limits:
         if limit == 0:
-            return f"{sentence}, so none is ever let in."
+            return f"{sentence}, so none is ever admitted."
         if cost > limit:
-            return f"{sentence}, so a request for {cost} is never let in."
+            return f"{sentence}, so a request for {cost} is never admitted."
     return None
 
 

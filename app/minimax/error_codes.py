@@ -13,9 +13,9 @@ from dataclasses import dataclass
 class ErrorMapping:
     """What the caller gets for one of MiniMax's codes, or for a failure without a code.
 
-    `retry_after` is in seconds and is set exactly where `should_retry` is: there, trying again costs nothing.
+    `retry_after` is in seconds and is set exactly where `should_retry` is: a retry then costs nothing.
     `is_operator_error` marks errors that only the operator can correct: they are logged as critical, and MiniMax's own
-    words are kept from the caller. `outcome_unknown` marks calls for which MiniMax may have billed an image.
+    message is not shown to the caller. `outcome_unknown` marks calls for which MiniMax may have billed an image.
     """
 
     meaning: str
@@ -27,7 +27,7 @@ class ErrorMapping:
 
 
 def _rate(meaning: str) -> ErrorMapping:
-    # MiniMax counts by the minute; ten seconds spread the callers who come back.
+    # MiniMax's rate limits are per minute; ten seconds spread the retries.
     return ErrorMapping(meaning, 429, should_retry=True, retry_after=10)
 
 

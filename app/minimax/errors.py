@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from app.errors import UpstreamError
+from app.errors import MAX_RETRY_AFTER_SECONDS, UpstreamError
 from app.minimax.error_codes import STATUS_CODES, UNKNOWN_CODE, WITHOUT_CODE, ErrorMapping
 from app.spooling.spooled_text import SpooledText
 
 MAX_QUOTED_CHARS = 200
 SCANNED_CHARS = 4096  # of a message, and of a secret whose parts are looked for: an image has millions
 _MIN_LEAKED_CHARS = 12  # a message with this many characters in common with a secret quotes it
-MAX_RETRY_AFTER_SECONDS = 60  # the OpenAI SDKs ignore a longer wait
 
 
 class MinimaxError(UpstreamError):

@@ -55,7 +55,7 @@ class ImageStore:
 
 
 class SandboxError(Exception):
-    """An error in MiniMax's way: HTTP 200 with a code. Without a `message`, the code's own."""
+    """An error as MiniMax sends it: HTTP 200 with a code. `message` defaults to the code's own."""
 
     def __init__(self, code: int, message: str | None = None) -> None:
         super().__init__(code)

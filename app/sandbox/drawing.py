@@ -17,7 +17,7 @@ def draw_jpeg(
 ) -> bytes:
     """Return one JPEG of `size` (width, height in pixels).
 
-    Its colours follow from prompt, seed and index. On it are the prompt, `label`, and the reference in a corner.
+    Its colours depend on prompt, seed and index. It shows the prompt, `label`, and the reference in a corner.
     """
     digest = hashlib.sha256(f"{prompt}\0{seed}\0{index}".encode()).digest()
     image = _gradient(_colour(digest[0], 0.95), _colour(digest[1], 0.45), size)

@@ -60,7 +60,7 @@ class InjectedFaults:
 
 
 def break_connection(environ: dict[str, Any], fault: str) -> None:
-    """End the connection with a reset, or within the response (`fault` "half"), without the server's knowledge."""
+    """End the connection with a reset, or in the middle of the response (`fault` "half"), bypassing the WSGI server."""
     connection: socket.socket = environ.get("gunicorn.socket") or environ["werkzeug.socket"]
     if fault == "half":
         body = json.dumps({"id": "half", "data": {"image_urls": ["http://127.0.0.1/"]}}).encode()

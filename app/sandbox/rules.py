@@ -1,4 +1,4 @@
-"""Request schema after MiniMax's documentation. What it does not allow is an error, code 2013.
+"""Request schema that follows MiniMax's documentation. Everything else is an error, code 2013.
 
 Facts about models come from the catalog; all other rules are written again, as a check on the gateway.
 """
@@ -133,6 +133,6 @@ def open_reference(request: dict[str, Any]) -> Image.Image | None:
                 image = Image.open(BytesIO(decode_data_url(reference["image_file"])))
                 image.load()
             except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-                return None  # only the first bytes are an image's; what MiniMax answers to this is not documented
+                return None  # only the first bytes are an image's; MiniMax's response to it is not documented
             return image
     return None

@@ -13,16 +13,15 @@ from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
 from app.spooling.spool import CHUNK_BYTES
-from app.spooling.spooled_text import SpooledText
+from app.spooling.spooled_text import BASE64_ALPHABET, SpooledText
 
 MAX_HEAD_CHARS = 256
 _FIRST_BYTES = 12  # decoded; a multiple of 3, and more than any magic number needs
 
 # White space around a URL. NUL is not among it, unlike in the URL parser: it is a sign of a broken client.
-_AROUND = " \t\n\v\f\r"
+_SURROUNDING_WHITE_SPACE = " \t\n\v\f\r"
 _REMOVED_FROM_URLS = b"\t\n\r"
 _ASCII_WHITE_SPACE = b" \t\n\f\r"
-_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _SCHEME = re.compile(r"d[\t\n\r]*a[\t\n\r]*t[\t\n\r]*a[\t\n\r]*:", re.IGNORECASE)
 _HEAD = re.compile(r"data:[^,#]*; *base64[ \f]*,", re.ASCII | re.IGNORECASE)
 # A percent sign whose two digits may follow in the next chunk.
@@ -52,7 +51,7 @@ class DataUrlBody:
 
 def is_data_url(text: str | SpooledText) -> bool:
     """Return whether the scheme is `data`. White space before it does not count."""
-    return _SCHEME.match(_beginning(text)) is not None
+    return _SCHEME.match(_head(text)) is not None
 
 
 def read_data_url(text: str | SpooledText) -> DataUrlBody:
@@ -66,24 +65,24 @@ def read_data_url(text: str | SpooledText) -> DataUrlBody:
         encoded = _clean_copy(encoded)
         found = _measure(_chunks(encoded))
     if found is None:
-        raise InvalidDataUrl(_what_is_wrong(_chunks(encoded)))
+        raise InvalidDataUrl(_describe_invalid(_chunks(encoded)))
     return DataUrlBody(encoded, *found)
 
 
-def _beginning(text: str | SpooledText) -> str:
+def _head(text: str | SpooledText) -> str:
     """The first characters without white space before them, which may be long where it lies in a spool."""
     if isinstance(text, str):
-        return text.lstrip(_AROUND)[:MAX_HEAD_CHARS]
-    return text.head(CHUNK_BYTES).lstrip(_AROUND)[:MAX_HEAD_CHARS]
+        return text.lstrip(_SURROUNDING_WHITE_SPACE)[:MAX_HEAD_CHARS]
+    return text.head(CHUNK_BYTES).lstrip(_SURROUNDING_WHITE_SPACE)[:MAX_HEAD_CHARS]
 
 
 def _skip_head(text: str | SpooledText) -> str | SpooledText:
     """The body, after the comma."""
-    head, comma, _ = _beginning(text).partition(",")
+    head, comma, _ = _head(text).partition(",")
     if not (comma and _HEAD.fullmatch(re.sub(r"[\t\n\r]", "", head + comma))):
         raise InvalidDataUrl("must be a data URL of the form 'data:image/jpeg;base64,…'")
     if isinstance(text, str):
-        return text.strip(_AROUND)[len(head) + 1 :]
+        return text.strip(_SURROUNDING_WHITE_SPACE)[len(head) + 1 :]
     return text.skip(text.head(CHUNK_BYTES).index(",") + 1)
 
 
@@ -100,7 +99,7 @@ def _measure(chunks: Iterable[bytes]) -> tuple[bytes, int] | None:
     size = 0
     for last in chunks:
         first = first or last[: _FIRST_BYTES // 3 * 4]
-        padding += last.translate(None, _ALPHABET)
+        padding += last.translate(None, BASE64_ALPHABET)
         if len(padding) > 2:
             return None
         size += len(last)
@@ -144,8 +143,10 @@ def _missing_padding(size: int, end: bytes) -> bytes:
     return b"" if b"=" in end or size % 4 == 1 else b"=" * (-size % 4)
 
 
-def _what_is_wrong(chunks: Iterable[bytes]) -> str:
-    strange = b"".join({bytes([byte]) for chunk in chunks for byte in set(chunk.translate(None, _ALPHABET))} - {b"="})
-    if strange and not strange.strip(b"-_"):
+def _describe_invalid(chunks: Iterable[bytes]) -> str:
+    invalid = b"".join(
+        {bytes([byte]) for chunk in chunks for byte in set(chunk.translate(None, BASE64_ALPHABET))} - {b"="}
+    )
+    if invalid and not invalid.strip(b"-_"):
         return "holds invalid base64: - and _ are of the base64url alphabet, send + and / instead"
     return "holds invalid base64"

@@ -10,6 +10,7 @@ from typing import Any
 from app.spooling.spool import Spool
 from app.spooling.spooled_text import (
     BASE64_ALPHABET,
+    PRINTABLE,
     WHITE_SPACE,
     SpooledText,
     count_white_space,
@@ -20,7 +21,6 @@ from app.spooling.spooled_text import (
 LARGE_BYTES = 64 * 1024  # shorter strings are ordinary `str`
 MAX_OUTSIDE_BASE64 = 256  # room for the prefix of a data URL, and padding
 
-_PRINTABLE = bytes(byte for byte in range(0x20, 0x7F) if byte not in b'"\\')
 # _STRING ends at the closing quote or at the end of the piece, _WHOLE_STRINGS before a string that the piece cuts off.
 _STRING = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 _WHOLE_STRINGS = re.compile(rb'[^"]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"[^"]*+)*+', re.DOTALL)
@@ -46,7 +46,7 @@ class JsonReader:
       Between strings it is True.
     - `_escapes` counts the characters in the spooled part of the open string that JSON escapes.
     - `_outside_base64` holds the bytes of the spooled part of the open string that are not in base64's alphabet, but
-      never more than `MAX_OUTSIDE_BASE64 + 1` of them. The look for plain bytes finds them at no further cost.
+      never more than `MAX_OUTSIDE_BASE64 + 1` of them. The check for plain bytes finds them at no further cost.
     """
 
     def __init__(self, spool: Spool) -> None:
@@ -78,7 +78,7 @@ class JsonReader:
     def _between_strings(self, piece: bytes, at: int) -> int:
         end = piece.find(b'"', at)
         if end < 0 or piece.find(b'"', end + 1) >= 0:  # no string, or one that ends in this piece
-            end = _end(_WHOLE_STRINGS, piece, at)
+            end = _match_end(_WHOLE_STRINGS, piece, at)
         if end < len(piece):
             end += 1  # the quote that opens a string
             self._begin = len(self._rest) + end - at
@@ -89,8 +89,8 @@ class JsonReader:
         end = piece.find(b'"', at)
         end = len(piece) if end < 0 else end
         if _is_escaped(piece, at, end):  # the pattern is twenty times slower, so use it only where it is needed
-            end = _end(_STRING, piece, at)
-        self._take(piece[at:end])
+            end = _match_end(_STRING, piece, at)
+        self._append(piece[at:end])
         if piece[end : end + 1] == b"\\":
             self._half_escape = piece[end:]
             return len(piece)
@@ -98,7 +98,7 @@ class JsonReader:
             self._close_string()
         return end + 1
 
-    def _take(self, text: bytes) -> None:
+    def _append(self, text: bytes) -> None:
         if self._spooled_from is not None:
             if self._spool_plain(text):
                 return
@@ -115,11 +115,11 @@ class JsonReader:
                 del self._rest[self._begin :]
 
     def _spool_plain(self, text: bytes) -> bool:
-        plain = _PRINTABLE
+        plain = PRINTABLE
         if b"\\" in text:
-            if text.translate(None, _PRINTABLE + b"\\"):  # white space that is not escaped is not JSON
+            if text.translate(None, PRINTABLE + b"\\"):  # white space that is not escaped is not JSON
                 return False
-            text, plain = unescape_white_space(text.replace(b"\\/", b"/")), _PRINTABLE + WHITE_SPACE
+            text, plain = unescape_white_space(text.replace(b"\\/", b"/")), PRINTABLE + WHITE_SPACE
         outside = text.translate(None, BASE64_ALPHABET)
         if outside:
             if outside.translate(None, plain):
@@ -149,7 +149,7 @@ def _is_escaped(piece: bytes, at: int, end: int) -> bool:
     return (len(text) - len(text.rstrip(b"\\"))) % 2 == 1
 
 
-def _end(pattern: re.Pattern[bytes], piece: bytes, at: int) -> int:
+def _match_end(pattern: re.Pattern[bytes], piece: bytes, at: int) -> int:
     match = pattern.match(piece, at)
     return match.end() if match else at
 

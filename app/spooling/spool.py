@@ -60,9 +60,6 @@ class Spool:
         for position in range(start, end, CHUNK_BYTES):
             yield self.read(position, min(CHUNK_BYTES, end - position))
 
-    def seek(self, position: int) -> None:
-        """Do nothing. werkzeug rewinds a file that it has filled with an upload; reads here take an offset."""
-
     def close(self) -> None:
         """Free the file. May be called more than once."""
         if self._file is not None:

@@ -1,7 +1,7 @@
 """`SpooledText`: a long string that lies in a spool file.
 
 Spooled texts are leaves of otherwise ordinary documents: a reference image on its way to MiniMax, images on their way
-back. Each is ASCII: printable characters without quotes and backslashes, and the white space of `WHITE_SPACE_ESCAPES`.
+back. Each holds only the characters of `PRINTABLE` and `WHITE_SPACE`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from app.spooling.spool import Spool
 
 BASE64_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"  # RFC 4648 section 4
+PRINTABLE = bytes(byte for byte in range(0x20, 0x7F) if byte not in b'"\\')
 WHITE_SPACE_ESCAPES = {b"\n": rb"\n", b"\r": rb"\r", b"\t": rb"\t", b"\f": rb"\f"}  # as JSON spells it
 WHITE_SPACE = b"".join(WHITE_SPACE_ESCAPES)
 
@@ -24,7 +25,7 @@ class SpooledText:
     `escapes` counts the characters of `WHITE_SPACE` in the spooled part, which take two bytes each in JSON.
 
     `outside_base64` holds the bytes of the spooled part that are not in `BASE64_ALPHABET`, in their order; padding is
-    among them. None means that nobody has looked, or that there are too many to keep.
+    among them. None means that they were not collected, or are too many to keep.
     """
 
     spool: Spool

@@ -1,7 +1,7 @@
 """CORS: preflight responses, and the headers that let web pages of allowed origins read every response.
 
-flask-cors writes the headers. Preflights are answered here, before authentication, because browsers send them without
-the API key.
+flask-cors writes the headers. The response to a preflight is made here, before authentication, because browsers
+send preflights without the API key.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ MAX_AGE_SECONDS = 600
 
 
 def register_cors(app: Flask, origins: Sequence[str]) -> None:
-    """Answer preflights, and set CORS headers for `origins` (see `Settings.cors_origins`), errors included."""
-    app.before_request(_answer_preflight)
+    """Respond to preflights, and set CORS headers for `origins` (see `Settings.cors_origins`), errors included."""
+    app.before_request(_handle_preflight)
     if not origins:
         return
     logging.getLogger("flask_cors").setLevel(logging.WARNING)  # below it, paths and origins that were sent are logged
@@ -47,7 +47,7 @@ def register_cors(app: Flask, origins: Sequence[str]) -> None:
         app.after_request(_vary_by_origin)
 
 
-def _answer_preflight() -> Response | None:
+def _handle_preflight() -> Response | None:
     if request.method != "OPTIONS" or "Origin" not in request.headers:
         return None
     response = current_app.make_default_options_response()

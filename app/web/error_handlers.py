@@ -42,7 +42,7 @@ def _message(error: HTTPException) -> str:
         case NotFound():
             return f"{_not_found_hint()} The gateway serves {', '.join(_endpoints())}."
         case MethodNotAllowed(valid_methods=[*methods]):
-            return f"This path takes {' and '.join(sorted(_named(methods)))} only."
+            return f"This path takes {' and '.join(sorted(_explicit_methods(methods)))} only."
         case RequestEntityTooLarge():
             return _too_large_message()
         case _:
@@ -58,7 +58,7 @@ def _not_found_hint() -> str:
 
 
 def _too_large_message() -> str:
-    """werkzeug raises the same exception for a form with too many parts."""
+    """The message of a 413; werkzeug raises the same exception for a form with too many parts."""
     body: LimitedBody = g.body
     if not body.is_too_large:
         return f"The form has over {request.max_form_parts} parts."
@@ -68,10 +68,10 @@ def _too_large_message() -> str:
 
 def _endpoints() -> list[str]:
     rules = [rule for rule in current_app.url_map.iter_rules() if rule.rule.startswith("/v1/") and not rule.arguments]
-    return sorted(f"{method} {rule.rule}" for rule in rules for method in _named(rule.methods or ()))
+    return sorted(f"{method} {rule.rule}" for rule in rules for method in _explicit_methods(rule.methods or ()))
 
 
-def _named(methods: Iterable[str]) -> set[str]:
+def _explicit_methods(methods: Iterable[str]) -> set[str]:
     return set(methods) - {"HEAD", "OPTIONS"}  # Flask adds these by itself
 
 

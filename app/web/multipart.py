@@ -20,14 +20,13 @@ from app.schemas.form_body import FilePart, FormField
 from app.schemas.json_body import MAX_ECHOED_CHARS
 from app.spooling.json_reader import LARGE_BYTES
 from app.spooling.spool import Spool
-from app.spooling.spooled_text import SpooledText
+from app.spooling.spooled_text import PRINTABLE, WHITE_SPACE, SpooledText
 
 _READ_BYTES = 64 * 1024
 _MAX_BOUNDARY_BYTES = 256  # RFC 2046: at most 70, and white space behind it
 # RFC 7578 section 4.7 deprecates the header; these three values change nothing.
 _IDENTITY_ENCODINGS = ("7bit", "8bit", "binary", "")
-# What a `SpooledText` may hold: printable ASCII without quotes and backslashes, and white space around data URLs.
-_PLAIN = bytes(byte for byte in range(0x20, 0x7F) if byte not in b'"\\') + b"\t\n\f\r"
+_PLAIN = PRINTABLE + WHITE_SPACE  # what a `SpooledText` may hold
 _CHARSETS = ("ascii", "us-ascii", "utf-8", "iso-8859-1")  # of a text field; any other is read as UTF-8
 
 Form = tuple[list[FormField], list[FilePart]]

@@ -103,5 +103,5 @@ def test_unknown_commit_outcome_is_reported_as_such(operator: Operator, monkeypa
 
     monkeypatch.setattr(Ledger, "credit", credit_and_break)
     assert failure(operator("keys", "credit", "harbour", "5")) == (
-        "Whether it was done is unknown: check before you run it again. server closed the connection"
+        "The outcome is unknown: check before you run it again. server closed the connection"
     )

@@ -38,7 +38,7 @@ def test_stdout_of_create_is_the_secret(operator: Operator, database: Database) 
     result = operator("keys", "create", "--name", "harbour")
     assert result.exit_code == 0
     assert re.fullmatch(r"amux_sk_[\w-]{43}\n", result.stdout)
-    assert result.stderr == "The key is on stdout, this once.\n"
+    assert result.stderr == "The key is on stdout. It cannot be shown again.\n"
     assert caller_of(database, result.stdout.strip()).key_id is not None
 
 
@@ -281,7 +281,7 @@ def test_first_credit_of_an_unlimited_key_limits_it(operator: Operator, database
 def test_first_credit_must_be_positive(operator: Operator, amount: str) -> None:
     create(operator, "--name", "harbour")
     assert failure(operator("keys", "credit", "harbour", amount)) == (
-        "harbour has no balance to take from: it spends without limit. For a balance of 0, make a new key."
+        "harbour has no balance to take from: it spends without limit. For a balance of 0, create a new key."
     )
     assert shown(operator, "harbour")["balance"] is None
     assert document(operator("ledger", "list", "--json")) == []
@@ -291,7 +291,7 @@ def test_first_credit_must_be_positive(operator: Operator, amount: str) -> None:
 def test_help_describes_the_values_of_options(operator: Operator) -> None:
     assert re.search(r"--note TEXT ", printed(operator("keys", "credit", "--help")))
     expires = " ".join(printed(operator("keys", "create", "--help")).split())
-    assert "like 2027-01-31T18:00, or never. A bare day, like 2027-01-31, means its first moment." in expires
+    assert "like 2027-01-31T18:00, or never. A day alone, like 2027-01-31, means 00:00." in expires
 
 
 def test_balance_has_a_maximum(operator: Operator, database: Database) -> None:

@@ -80,7 +80,7 @@ def test_error_and_headers_of_a_rejected_call(limiter: KeyRateLimiter, key: str)
 def test_request_that_exceeds_the_limit_is_not_to_be_retried(limiter: KeyRateLimiter, key: str) -> None:
     caller = Caller(key, limits=KeyLimits(requests_per_minute=2, images_per_minute=3))
     error, headers = rejected(limiter, caller, 5)
-    assert error.message == ("This API key may ask for 3 pictures a minute, so a request for 5 is never let in.")
+    assert error.message == ("This API key may ask for 3 images a minute, so a request for 5 is never admitted.")
     assert (error.http_status, error.headers()) == (429, {"x-should-retry": "false"})
     assert headers["x-ratelimit-remaining-requests"] == "2"
     assert headers["x-ratelimit-remaining-images"] == "3"
@@ -92,15 +92,15 @@ def test_request_that_exceeds_the_limit_is_not_to_be_retried(limiter: KeyRateLim
     [
         (
             Caller("k", limits=KeyLimits(images_per_minute=0)),
-            "This API key may ask for 0 pictures a minute, so none is ever let in.",
+            "This API key may ask for 0 images a minute, so none is ever admitted.",
         ),
         (
             Caller("k", limits=KeyLimits(requests_per_minute=0)),
-            "This API key may make 0 requests a minute, so none is ever let in.",
+            "This API key may make 0 requests a minute, so none is ever admitted.",
         ),
         (
             Caller("k", limits=KeyLimits(max_calls=0)),
-            "This API key may have 0 calls in flight, so none is ever let in.",
+            "This API key may have 0 calls in flight, so none is ever admitted.",
         ),
     ],
 )
@@ -139,7 +139,7 @@ def test_duration_has_the_form_of_openai(seconds: float, text: str) -> None:
     ("requests_wait", "images_wait", "calls_full", "message", "retry_after"),
     [
         (0.0001, None, False, "This API key may make 1 request a minute: try again in 1 s.", 1),
-        (12.1, 30.0, False, "This API key may ask for 9 pictures a minute: try again in 30 s.", 30),
+        (12.1, 30.0, False, "This API key may ask for 9 images a minute: try again in 30 s.", 30),
         (60.0004, 30.0, False, "This API key may make 1 request a minute: try again in 60 s.", 60),
         (None, 3.0, True, "This API key may have 2 calls in flight: try again in 5 s.", 5),
     ],

@@ -168,12 +168,3 @@ def test_files_are_unlinked_at_once_where_o_tmpfile_is_missing(tmp_path: Path, m
     assert list(tmp_path.iterdir()) == []
     assert len(files_in(tmp_path)) == 1
     spool.close()
-
-
-def test_seek_does_nothing() -> None:
-    spool = Spool()
-    spool.write(b"abc")
-    spool.seek(0)
-    spool.write(b"def")
-    assert spool.read(0, 6) == b"abcdef"
-    spool.close()
