@@ -12,7 +12,7 @@ from tests.support.processes import ROOT
 FILES = sorted(path.relative_to(ROOT) for path in (ROOT / "app").rglob("*.py"))
 MODULES = {f"app.{path.parts[1].removesuffix('.py')}" for path in FILES}
 WEB = ("flask", "flask_cors", "werkzeug", "requests")
-# The folders that know HTTP and gunicorn; nothing below them may import them.
+# Folders that depend on HTTP and gunicorn. Lower layers must not import them.
 SETTINGS = ("app.settings", "app.settings_parsers", "app.settings_table")
 EDGE = ("app.server", "app.blueprints", "app.web", "app.commands", *SETTINGS)
 BELOW_METRICS = ("app.metrics", "prometheus_client")

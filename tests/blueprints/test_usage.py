@@ -20,7 +20,7 @@ from tests.support.databases import ScratchDatabase
 from tests.support.fake_minimax import FakeMinimax, respond, success
 
 MODEL = "MiniMax-Image-01"
-PROMPT = "A lighthouse that nobody may read of"
+PROMPT = "A lighthouse that must not be logged"
 
 Ask = Callable[..., TestResponse]
 

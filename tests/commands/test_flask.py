@@ -82,7 +82,7 @@ def test_every_command_is_in_the_help(url: str) -> None:
 @contextmanager
 def all_held(test_db: ScratchDatabase, count: int) -> Iterator[None]:
     """Lets `count` commands go on once all have queried the version of the schema."""
-    if isinstance(test_db, ScratchSqlite):  # nobody may ask there while another one writes
+    if isinstance(test_db, ScratchSqlite):  # SQLite does not allow queries while another process writes
         yield
         return
     with psycopg.connect(test_db.url) as holder, psycopg.connect(test_db.url, autocommit=True) as watcher:

@@ -210,17 +210,17 @@ def test_columns_of_the_table_do_not_change(operator: Operator) -> None:
 
 def test_empty_models_are_an_error(operator: Operator) -> None:
     create(operator, "--name", "harbour", "--models", "image-01")
-    told = misuse(operator("keys", "update", "harbour", "--models", ""))
-    assert told.startswith("Invalid value for '--models': expected all, or names out of: ")
+    message = misuse(operator("keys", "update", "harbour", "--models", ""))
+    assert message.startswith("Invalid value for '--models': expected all, or names out of: ")
     assert shown(operator, "harbour")["models"] == ["MiniMax-Image-01"]
 
 
 def test_model_that_is_not_enabled_is_a_warning(operator: Operator) -> None:
-    told = "Not in AMUX_ENABLED_MODELS here: MiniMax-Image-01-live. A gateway with the same settings rejects it.\n"
+    message = "Not in AMUX_ENABLED_MODELS here: MiniMax-Image-01-live. A gateway with the same settings rejects it.\n"
     made = operator("keys", "create", "--json", "--name", "harbour", "--models", "image-01,image-01-live")
-    assert (made.exit_code, made.stderr, json.loads(made.stdout)["name"]) == (0, told, "harbour")
+    assert (made.exit_code, made.stderr, json.loads(made.stdout)["name"]) == (0, message, "harbour")
     changed = operator("keys", "update", "harbour", "--models", "image-01-live", "--json")
-    assert (changed.exit_code, changed.stderr) == (0, told)
+    assert (changed.exit_code, changed.stderr) == (0, message)
     assert json.loads(changed.stdout)["models"] == ["MiniMax-Image-01-live"]
     printed(operator("keys", "update", "harbour", "--rpm", "5"))
     printed(operator("keys", "update", "harbour", "--models", "all"))
@@ -261,8 +261,8 @@ def test_credit_changes_the_balance_and_prints_it(operator: Operator, database: 
 
 def test_credit_cannot_overdraw(operator: Operator, database: Database) -> None:
     create(operator, "--name", "harbour", "--balance", "1")
-    told = failure(operator("keys", "credit", "harbour", "-2"))
-    assert told == "The balance of harbour is 1: no more than that can be taken off."
+    message = failure(operator("keys", "credit", "harbour", "-2"))
+    assert message == "The balance of harbour is 1: no more than that can be taken off."
     assert shown(operator, "harbour")["balance"] == 1
     assert Ledger(database).check() == []
 
@@ -270,8 +270,8 @@ def test_credit_cannot_overdraw(operator: Operator, database: Database) -> None:
 def test_first_credit_of_an_unlimited_key_limits_it(operator: Operator, database: Database) -> None:
     for name in ("harbour", "pass"):
         create(operator, "--name", name)
-    told = printed(operator("keys", "credit", "harbour", "5"))
-    assert told == "harbour spent without limit until now; its balance is 5.\n"
+    message = printed(operator("keys", "credit", "harbour", "5"))
+    assert message == "harbour spent without limit until now; its balance is 5.\n"
     assert printed(operator("keys", "credit", "harbour", "0")) == "The balance of harbour is 5.\n"
     assert document(operator("keys", "credit", "pass", "5", "--json")) == {"name": "pass", "balance": 5}
     assert Ledger(database).check() == []
@@ -310,15 +310,15 @@ def test_amount_must_be_whole_micro_units(operator: Operator, amount: str) -> No
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("keys", "show", "nobody"),
-        ("keys", "update", "nobody", "--rpm", "1"),
-        ("keys", "revoke", "nobody"),
-        ("keys", "credit", "nobody", "1"),
-        ("keys", "usage", "nobody"),
-        ("usage", "--key", "nobody"),
-        ("ledger", "list", "--key", "nobody"),
+        ("keys", "show", "unknown"),
+        ("keys", "update", "unknown", "--rpm", "1"),
+        ("keys", "revoke", "unknown"),
+        ("keys", "credit", "unknown", "1"),
+        ("keys", "usage", "unknown"),
+        ("usage", "--key", "unknown"),
+        ("ledger", "list", "--key", "unknown"),
     ],
     ids=" ".join,
 )
 def test_unknown_key_is_one_line(operator: Operator, arguments: tuple[str, ...]) -> None:
-    assert failure(operator(*arguments)) == "There is no key nobody."
+    assert failure(operator(*arguments)) == "There is no key unknown."

@@ -90,13 +90,13 @@ def test_check_of_a_broken_ledger_lists_the_keys(operator: Operator, database: D
     ApiKeyStore(database).create("pass", balance=7)
     with database.connection() as connection:
         connection.execute(update(LEDGER).where(LEDGER.c.key_id == key_id).values(amount=999))
-    told = operator("ledger", "check", "--json")
-    assert (told.exit_code, told.stdout.replace("\n", "").replace(" ", "")) == (
+    result = operator("ledger", "check", "--json")
+    assert (result.exit_code, result.stdout.replace("\n", "").replace(" ", "")) == (
         1,
         '[{"name":"harbour","balance":1000,"entries":999}]',
     )
     table = operator("ledger", "check")
-    assert (told.stderr, table.stderr, table.exit_code) == (ADVICE, ADVICE, 1)
+    assert (result.stderr, table.stderr, table.exit_code) == (ADVICE, ADVICE, 1)
     assert [line.split() for line in table.stdout.splitlines()] == [
         ["name", "balance", "entries"],
         ["harbour", "1000", "999"],

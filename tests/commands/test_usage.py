@@ -22,7 +22,7 @@ def rows(database: Database) -> None:
     for name in ("harbour", "pass"):
         keys.create(name)
     drawn = {"status": 200, "code": None, "asked": 2, "delivered": 2, "charged": 200, "trace_id": "trace"}
-    refused = {
+    rejected = {
         "status": 429,
         "code": "insufficient_balance",
         "asked": 1,
@@ -33,7 +33,7 @@ def rows(database: Database) -> None:
     for name, moment, outcome in (
         ("harbour", "2026-01-01T00:00:00+00:00", drawn),
         ("harbour", "2026-01-31T12:00:00+00:00", drawn),
-        ("harbour", "2026-01-31T23:59:59+00:00", refused),
+        ("harbour", "2026-01-31T23:59:59+00:00", rejected),
         ("harbour", "2026-02-01T00:00:00+00:00", drawn),
         ("pass", "2026-01-31T12:00:00+00:00", drawn),
     ):
@@ -126,15 +126,15 @@ def test_keys_usage_is_the_same_command(operator: Operator) -> None:
 @pytest.mark.parametrize("day", ["2026-13-01", "20260101", "2026-W01-1", "today", "２０２６-01-01", ""])
 def test_invalid_day_names_its_option(operator: Operator, day: str) -> None:
     for option in ("--start", "--end"):
-        told = misuse(operator("usage", "--key", "harbour", option, day))
-        assert told == f"Invalid value for '{option}': expected a day like 2027-01-31."
+        message = misuse(operator("usage", "--key", "harbour", option, day))
+        assert message == f"Invalid value for '{option}': expected a day like 2027-01-31."
 
 
 @pytest.mark.parametrize("test_db", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("command", [("usage",), ("ledger", "list")], ids=" ".join)
 def test_start_in_the_future_is_an_error(operator: Operator, command: tuple[str, ...]) -> None:
     before = datetime.now(UTC).date()
-    told = failure(operator(*command, "--start", "2999-01-31"))
+    message = failure(operator(*command, "--start", "2999-01-31"))
     days = (before, datetime.now(UTC).date())  # midnight may be between
-    assert told in {f"--start lies in the future: today is {day}, in UTC." for day in days}
+    assert message in {f"--start lies in the future: today is {day}, in UTC." for day in days}
     assert printed(operator(*command, "--start", "2999-01-31", "--end", "2999-01-31")).count("\n") == 1

@@ -1,4 +1,4 @@
-"""Requests with a reference image, in JSON and in a form, and the two outcomes: sent, or rejected."""
+"""Requests with a reference image, in JSON and in a form, and checks that they were sent to MiniMax, or rejected."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def test_a_data_url_is_read_as_browsers_read_it_and_sent_clean(
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\t", "\f", " ", "%0A", "\r\n\t "])
 @pytest.mark.parametrize("pads", [0, 1, 2])
-def test_a_large_data_url_is_read_so_too(client: FlaskClient, upstream: FakeMinimax, end: str, pads: int) -> None:
+def test_a_large_data_url_is_read_the_same_way(client: FlaskClient, upstream: FakeMinimax, end: str, pads: int) -> None:
     image = JPEG.ljust(1_200_000 - pads, b"~")
     url = data_url(image)
     assert url.endswith("=" * pads)

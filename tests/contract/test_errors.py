@@ -1,4 +1,4 @@
-"""Whatever is raised or rejected leaves as the one envelope, with its headers; a bug's traceback stays in the log."""
+"""Every error is the JSON envelope with its headers. An internal error's traceback is only in the log."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ EDITS = "/v1/images/edits"
 
 
 class Raising:
-    """A MiniMax whose every call raises `error`, deep inside of a view."""
+    """A MiniMax client that raises `error` for every call."""
 
     def __init__(self, error: Exception) -> None:
         self._error = error
@@ -58,7 +58,7 @@ def envelope(message: str, code: str, param: str | None = None) -> dict[str, Any
 
 
 def assert_envelope(response: Any, status: int, code: str) -> str:
-    """All four keys, and the headers that every error has. The message, for a closer look."""
+    """Check the whole envelope and the headers of every error; return the message."""
     assert response.content_type == "application/json"
     message: str = response.json["error"]["message"]
     assert message
@@ -68,19 +68,19 @@ def assert_envelope(response: Any, status: int, code: str) -> str:
     return message
 
 
-# The framework's own.
+# Errors of Flask and werkzeug
 
 
 @pytest.mark.parametrize("status", sorted(default_exceptions))
-def test_every_exception_of_werkzeug_wears_the_envelope(status: int) -> None:
+def test_every_exception_of_werkzeug_becomes_the_envelope(status: int) -> None:
     error = default_exceptions[status]()
     code = re.sub(r"[^a-z]+", "_", error.name.lower())
     message = assert_envelope(raising(error).post(GENERATIONS, json=DOCUMENT), status, code)
-    if status not in (404, 413):  # which have better ones
+    if status not in (404, 413):  # the gateway has its own messages for these
         assert message == error.description
 
 
-def test_an_exception_without_words_wears_its_name() -> None:
+def test_an_exception_without_a_description_has_its_name_as_message() -> None:
     class Teapot(HTTPException):
         code = 418
         description = ""
@@ -98,12 +98,12 @@ def test_an_exception_without_words_wears_its_name() -> None:
     ],
     ids=["405", "429", "416"],
 )
-def test_the_framework_s_telling_headers_are_kept(error: HTTPException, headers: dict[str, str]) -> None:
+def test_useful_headers_of_werkzeug_are_kept(error: HTTPException, headers: dict[str, str]) -> None:
     response = raising(error).post(GENERATIONS, json=DOCUMENT)
     assert {name: response.headers.get(name) for name in headers} == headers
 
 
-def test_a_401_that_is_not_ours_names_no_other_scheme() -> None:
+def test_a_401_of_werkzeug_names_no_authentication_scheme() -> None:
     response = raising(Unauthorized()).post(GENERATIONS, json=DOCUMENT)
     assert "WWW-Authenticate" not in response.headers
 
@@ -112,7 +112,7 @@ def test_a_401_that_is_not_ours_names_no_other_scheme() -> None:
     "path", ["/", "/v1", "/v1/images", "/v1/images/variations", "/v1/chat/completions", "/v1//models", "/é", "/%00"]
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_path_that_is_none_is_404(client: FlaskClient, method: str, path: str) -> None:
+def test_an_unknown_path_is_404(client: FlaskClient, method: str, path: str) -> None:
     message = assert_envelope(client.open(path, method=method), 404, "not_found")
     assert message == (
         "There is nothing at this path. The gateway serves "
@@ -122,14 +122,14 @@ def test_a_path_that_is_none_is_404(client: FlaskClient, method: str, path: str)
 
 @pytest.mark.parametrize("path", ["/images/generations", "/images/edits", "/models", "/models/image-01"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_the_error_for_a_base_url_without_v1_says_so(client: FlaskClient, method: str, path: str) -> None:
+def test_a_path_without_v1_is_404_with_a_hint(client: FlaskClient, method: str, path: str) -> None:
     message = assert_envelope(client.open(path, method=method), 404, "not_found")
     assert message.startswith(
         "There is nothing at this path: a base URL for this gateway ends in /v1. The gateway serves "
     )
 
 
-def test_the_error_for_usage_without_a_database_says_so(client: FlaskClient) -> None:
+def test_usage_without_a_database_is_404_with_a_hint(client: FlaskClient) -> None:
     message = assert_envelope(client.get("/v1/usage"), 404, "not_found")
     assert message.startswith("Usage needs a database, and this gateway has none (DATABASE_URL). The gateway serves ")
 
@@ -142,7 +142,7 @@ def test_the_error_for_usage_without_a_database_says_so(client: FlaskClient) -> 
         ("POST", "/healthz", {"GET", "HEAD", "OPTIONS"}),
     ],
 )
-def test_another_method_is_405_and_says_which_are_allowed(
+def test_another_method_is_405_and_names_the_allowed_ones(
     client: FlaskClient, method: str, path: str, allowed: set[str]
 ) -> None:
     response = client.open(path, method=method)
@@ -159,11 +159,11 @@ def test_another_content_type_is_415(client: FlaskClient, path: str, content_typ
     assert_envelope(client.post(path, data=b"{}", content_type=content_type), 415, "unsupported_media_type")
 
 
-# Too large.
+# Bodies that are too large
 
 
 class Upload(io.RawIOBase):
-    """`size` bytes of a body that nobody keeps; `taken` is how many the gateway read."""
+    """A body of `size` bytes; `taken` is how many the gateway has read."""
 
     def __init__(self, size: int) -> None:
         self._left = size
@@ -183,7 +183,7 @@ class Upload(io.RawIOBase):
 
 @pytest.mark.parametrize("content_type", ["application/json", "multipart/form-data; boundary=b"])
 @pytest.mark.parametrize("size", [MAX_BODY_BYTES + 1, MAX_DRAINED_BYTES, MAX_DRAINED_BYTES * 4])
-def test_too_large_a_body_is_read_up_to_a_bound_and_then_413(
+def test_a_too_large_body_is_413_after_it_was_drained_up_to_a_limit(
     client: FlaskClient, upstream: FakeMinimax, content_type: str, size: int
 ) -> None:
     """A caller that is still sending when the response comes sees a broken pipe, and sends everything again."""
@@ -196,8 +196,8 @@ def test_too_large_a_body_is_read_up_to_a_bound_and_then_413(
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_too_many_parts_of_a_form_are_not_called_too_large_a_body(client: FlaskClient, chunked: bool) -> None:
-    """werkzeug raises the same for both."""
+def test_a_413_for_too_many_form_parts_says_so(client: FlaskClient, chunked: bool) -> None:
+    """werkzeug raises the same exception for a body that is too large."""
     body = multipart(*((f"x{number}", "1") for number in range(1001)))
     environ = {"wsgi.input_terminated": True, "CONTENT_LENGTH": None} if chunked else {}
     kind = f"multipart/form-data; boundary={BOUNDARY}"
@@ -207,7 +207,7 @@ def test_too_many_parts_of_a_form_are_not_called_too_large_a_body(client: FlaskC
 
 
 @pytest.mark.parametrize("path", [GENERATIONS, EDITS, "/v1/nowhere"])
-def test_an_error_for_another_reason_waits_for_the_body_too(client: FlaskClient, path: str) -> None:
+def test_other_errors_are_sent_after_the_body_was_drained_too(client: FlaskClient, path: str) -> None:
     upload = Upload(5_000_000)
     headers = {"Authorization": "Bearer wrong"}
     response = client.post(path, environ_overrides=upload.environ, content_type="application/json", headers=headers)
@@ -215,11 +215,11 @@ def test_an_error_for_another_reason_waits_for_the_body_too(client: FlaskClient,
     assert upload.taken == 5_000_000
 
 
-# Too slow.
+# Bodies that are too slow
 
 
 class Slow(io.RawIOBase):
-    """A body of which nothing comes in time."""
+    """A body that does not arrive in time."""
 
     def read(self, size: int = -1) -> bytes:
         raise TimeoutError
@@ -237,14 +237,14 @@ def test_the_error_for_a_slow_body_names_the_deadline(client: FlaskClient, conne
     assert message == f"The request body did not arrive {how_long}. Nothing was sent to MiniMax."
 
 
-# A bug.
+# Internal errors
 
 
 @pytest.mark.parametrize(
     "error",
     [ValueError("sk-secret prompt"), KeyError("sk-secret"), RecursionError("sk-secret"), MemoryError("sk-secret")],
 )
-def test_a_bug_is_500_with_a_request_id_and_its_traceback_only_in_the_log(error: Exception) -> None:
+def test_an_internal_error_is_500_and_its_traceback_is_only_in_the_log(error: Exception) -> None:
     output = io.StringIO()
     handler = logging.StreamHandler(output)
     handler.setFormatter(RedactingJsonFormatter("%(levelname)s %(message)s"))
@@ -266,23 +266,23 @@ def test_a_bug_is_500_with_a_request_id_and_its_traceback_only_in_the_log(error:
         assert secret not in response.get_data(as_text=True)
 
 
-# Request ids.
+# Request ids
 
 
 @pytest.mark.parametrize("sent", ["a", "0", "req_4.5-A", "x" * 128, "." * 3])
-def test_a_sane_request_id_of_the_callers_is_kept(client: FlaskClient, sent: str) -> None:
+def test_a_valid_request_id_is_kept(client: FlaskClient, sent: str) -> None:
     for path in ("/healthz", "/nowhere", GENERATIONS):
         assert client.get(path, headers={"x-request-id": sent}).headers["x-request-id"] == sent
 
 
 @pytest.mark.parametrize("sent", ["", " ", "a b", "x" * 129, "é", "a/b", "a:b", "<b>", "a,b", "٣", "a\tb", "😀"])
-def test_an_insane_request_id_is_replaced(client: FlaskClient, sent: str) -> None:
+def test_an_invalid_request_id_is_replaced(client: FlaskClient, sent: str) -> None:
     environ = {"HTTP_X_REQUEST_ID": sent.encode().decode("latin-1")}
     given = client.get("/healthz", environ_overrides=environ).headers["x-request-id"]
     assert re.fullmatch(r"[0-9a-f]{32}", given)
 
 
-def test_each_request_has_an_id_of_its_own(client: FlaskClient) -> None:
+def test_each_request_has_its_own_id(client: FlaskClient) -> None:
     ids = {client.get(path).headers["x-request-id"] for path in ("/healthz", "/healthz", "/nowhere", "/v1/models")}
     assert len(ids) == 4
 
@@ -300,14 +300,16 @@ def test_head_of_an_error_has_no_body(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize("path", [GENERATIONS, EDITS])
-def test_options_say_what_is_allowed_and_draw_nothing(client: FlaskClient, upstream: FakeMinimax, path: str) -> None:
+def test_options_names_the_allowed_methods_and_sends_nothing(
+    client: FlaskClient, upstream: FakeMinimax, path: str
+) -> None:
     response = client.options(path, headers={"x-request-id": "options-1"})
     assert (response.status_code, response.headers["x-request-id"]) == (200, "options-1")
     assert set(response.headers["Allow"].split(", ")) == {"POST", "OPTIONS"}
     assert upstream.connections == 0
 
 
-# Who calls.
+# Authentication
 
 WRONG_KEYS: tuple[str | None, ...] = (
     None,
@@ -334,7 +336,7 @@ WRONG_KEYS: tuple[str | None, ...] = (
 
 @pytest.mark.parametrize("sent", WRONG_KEYS, ids=[repr(sent)[:40] for sent in WRONG_KEYS])
 @pytest.mark.parametrize(("method", "path"), [("POST", GENERATIONS), ("POST", EDITS), ("GET", "/v1/models")])
-def test_no_key_and_a_wrong_one_are_401_in_the_same_words(
+def test_a_missing_and_a_wrong_key_are_401_with_the_same_message(
     client: FlaskClient, upstream: FakeMinimax, method: str, path: str, sent: str | None
 ) -> None:
     del client.environ_base["HTTP_AUTHORIZATION"]
@@ -347,11 +349,11 @@ def test_no_key_and_a_wrong_one_are_401_in_the_same_words(
 
 
 @pytest.mark.parametrize("sent", [f"Bearer {API_KEY}", f"bearer {API_KEY}", f"BEARER   {API_KEY} "])
-def test_the_scheme_is_read_without_case_and_white_space(client: FlaskClient, sent: str) -> None:
+def test_the_scheme_ignores_case_and_white_space(client: FlaskClient, sent: str) -> None:
     assert client.get("/v1/models", headers={"Authorization": sent}).status_code == 200
 
 
-def test_each_of_several_keys_is_known(make_client: MakeClient) -> None:
+def test_each_of_several_keys_is_accepted(make_client: MakeClient) -> None:
     client = make_client(api_keys=("first", "second", "third"))
     statuses = [
         client.get("/v1/models", headers={"Authorization": f"Bearer {key}"}).status_code
@@ -360,7 +362,7 @@ def test_each_of_several_keys_is_known(make_client: MakeClient) -> None:
     assert statuses == [200, 200, 200, 401, 401]
 
 
-def test_a_key_is_asked_for_before_the_body_is_looked_at(client: FlaskClient) -> None:
+def test_the_key_is_checked_before_the_body(client: FlaskClient) -> None:
     headers = {"Authorization": "Bearer wrong"}
     for path in (GENERATIONS, EDITS):
         response = client.post(path, data=b"not json", content_type="text/plain", headers=headers)

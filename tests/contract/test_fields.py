@@ -1,4 +1,4 @@
-"""Every field of the contract that is accepted, by every way in: the whole payload that MiniMax gets."""
+"""Valid values of every field in every encoding: the whole payload that MiniMax gets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ MAX = 2**63 - 1
 
 @dataclass(frozen=True)
 class Row:
-    """`fields` over a good request; what MiniMax is `sent` over `PLAIN`; the whole `x-amux-ignored`."""
+    """`fields` replace those of a valid request; MiniMax gets `sent` in addition to `PLAIN`.
+
+    `ignored` is the whole `x-amux-ignored`.
+    """
 
     fields: dict[str, Any]
     sent: dict[str, Any] = field(default_factory=dict)
@@ -30,7 +33,7 @@ class Row:
 
 
 def same(**fields: Any) -> Row:
-    """What is sent upstream as it is."""
+    """Fields that are sent upstream unchanged."""
     return Row(fields, fields)
 
 
@@ -180,13 +183,13 @@ ROWS = [
 
 @pytest.mark.parametrize("row", ROWS, ids=str)
 @pytest.mark.parametrize("encoding", ENCODINGS, ids=str)
-def test_every_field_reaches_minimax_by_every_way_in(
+def test_every_field_reaches_minimax_in_every_encoding(
     client: FlaskClient, upstream: FakeMinimax, encoding: Encoding, row: Row
 ) -> None:
     check(client, upstream, encoding, row)
 
 
-# What only a form can say: every value is text, and an object may come as one JSON string.
+# Spellings that only a form has: every value is text, and an object may be one JSON string.
 FORM_ROWS = [
     Row({"n": "2"}, {"n": 2}),
     Row({"seed": "-7"}, {"seed": -7}),
@@ -202,7 +205,7 @@ FORM_ROWS = [
     Row({"extra_body": "{}"}),
     Row({"n[": "2", "seed]": "2", "[n]": "3"}, ignored="[n], n[, seed]"),
 ]
-# openai-node: "to pass null in FormData, you must use the string 'null'". In a text field it is a text.
+# openai-node: "to pass null in FormData, you must use the string 'null'". In a text field it is text.
 FORM_NULLS = [
     *(
         Row({name: "null"})
@@ -224,12 +227,12 @@ FORM_NULLS = [
 
 
 @pytest.mark.parametrize("row", FORM_ROWS + FORM_NULLS, ids=str)
-def test_a_form_says_in_text_what_json_says_in_types(client: FlaskClient, upstream: FakeMinimax, row: Row) -> None:
+def test_text_in_a_form_is_read_as_the_typed_value(client: FlaskClient, upstream: FakeMinimax, row: Row) -> None:
     check(client, upstream, FORM_EDITS, row)
 
 
 @pytest.mark.parametrize("encoding", JSON_ENCODINGS, ids=str)
-def test_an_empty_string_is_not_null_in_json(client: FlaskClient, upstream: FakeMinimax, encoding: Encoding) -> None:
+def test_an_empty_string_in_json_is_not_null(client: FlaskClient, upstream: FakeMinimax, encoding: Encoding) -> None:
     for name in ("aspect_ratio", "response_format", "style_type", "n", "seed"):
         got = encoding.post(client, BASE | {name: ""})
         assert (got.status_code, got.get_json()["error"]["param"]) == (400, name)

@@ -1,4 +1,4 @@
-"""The reference image in the field `image`: in JSON, as a text of a form, as a file without a file name."""
+"""The reference image in the field `image`: in JSON, as form text, and as a file without a file name."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_image_in_json_is_the_reference(client: FlaskClient, upstream: FakeMinim
 
 @pytest.mark.parametrize("reference", [URL, DATA, f" {DATA}\n", DATA.replace("/", "%2F")], ids=lambda text: text[:40])
 @pytest.mark.parametrize("name", ["image", "image[]", "image[0]", "image[7]", "image[url]", "image[][image_url]"])
-def test_image_as_a_text_of_a_form_is_the_reference(
+def test_image_as_form_text_is_the_reference(
     client: FlaskClient, upstream: FakeMinimax, name: str, reference: str
 ) -> None:
     clean = URL if reference == URL else DATA
@@ -185,7 +185,7 @@ TEXTS = [(bad, fault) for bad, fault in BAD_IMAGE_FILES if isinstance(bad, str) 
 
 
 @pytest.mark.parametrize(("image", "fault"), TEXTS, ids=lambda value: repr(value)[:40])
-def test_the_text_of_an_image_is_a_url_or_a_data_url_or_rejected(
+def test_image_as_form_text_must_be_a_url_or_a_data_url(
     client: FlaskClient, upstream: FakeMinimax, image: str, fault: str
 ) -> None:
     for path in (GENERATIONS, EDITS):
@@ -206,7 +206,7 @@ def test_a_part_without_a_file_name_is_a_file_if_it_declares_an_image_type(
     check_sent(got, upstream, data_url(image, kind))
 
 
-def test_a_file_without_a_name_is_held_to_the_rules_of_one(client: FlaskClient, upstream: FakeMinimax) -> None:
+def test_a_file_without_a_name_is_checked_as_a_file(client: FlaskClient, upstream: FakeMinimax) -> None:
     nameless = a_file(name=None)
     check_rejected(post_form(client, BASE, nameless, a_file()), upstream, ONE.format(2), "image")
     check_rejected(post_form(client, BASE | {"image": URL}, nameless), upstream, ONE.format(2), "image")

@@ -1,6 +1,6 @@
-"""Whatever is sent: an answer of 200 or 4xx, and nothing to MiniMax that MiniMax would reject.
+"""Properties: any request gets a 200 or a 4xx, and MiniMax gets only what it accepts.
 
-The near-valid requests are good ones with at most two things spoilt, so that both kinds of answer are seen often.
+Near-valid requests have at most two invalid fields, so that both outcomes occur often.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 class Recorder:
-    """In the place of MiniMax's client: takes what MiniMax would take, and fails the test on all else."""
+    """A MiniMax client that accepts what MiniMax accepts, and fails the test for anything else."""
 
     def __init__(self) -> None:
         self.payloads: list[dict[str, Any]] = []
@@ -56,7 +56,7 @@ class Recorder:
 
 
 class Gateway:
-    """A client of the app, and what happened at its other end."""
+    """A test client of the app, with the payloads that it sent and the statuses that it returned."""
 
     def __init__(self, **chosen: Any) -> None:
         self.recorder = Recorder()
@@ -66,7 +66,7 @@ class Gateway:
         self.statuses: Counter[int] = Counter()
 
     def check(self, got: TestResponse) -> None:
-        """200 and one call; or an envelope, 4xx and no call."""
+        """Check for 200 and one call, or 4xx, an error envelope and no call."""
         event(f"status {got.status_code}")
         self.statuses[got.status_code] += 1
         payloads, self.recorder.payloads = self.recorder.payloads, []
@@ -127,8 +127,8 @@ OPTIONAL: dict[str, st.SearchStrategy[Any]] = {
     "user": st.just("u"),
     "quality": st.sampled_from(["hd", "auto"]),
 }
-# Fields that are good alone, and may clash with others or with the gateway's settings.
-CLASHING: dict[str, st.SearchStrategy[Any]] = {
+# Fields that are valid alone, and may conflict with others or with the gateway's settings.
+CONFLICTING: dict[str, st.SearchStrategy[Any]] = {
     "aigc_watermark": st.booleans(),
     "style_type": STYLE_TYPES,
     "style_weight": WEIGHTS,
@@ -139,7 +139,7 @@ CLASHING: dict[str, st.SearchStrategy[Any]] = {
     | st.builds(lambda name, url: [{name: url}], st.sampled_from(["url", "image_url"]), IMAGE_FILES),
 }
 MODELS = st.sampled_from(["MiniMax-Image-01", "image-01", "IMAGE-01"])
-NAMES = (*OPTIONAL, *CLASHING, "model", "prompt", "subject_reference", "extra_body", "mask", "image")
+NAMES = (*OPTIONAL, *CONFLICTING, "model", "prompt", "subject_reference", "extra_body", "mask", "image")
 
 
 def bodies(**required: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
@@ -150,22 +150,22 @@ def bodies(**required: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, An
 
 @st.composite
 def near_valid(draw: st.DrawFn) -> dict[str, Any]:
-    body = draw(bodies() | bodies(subject_reference=REFERENCES) | bodies(image=CLASHING["image"]))
+    body = draw(bodies() | bodies(subject_reference=REFERENCES) | bodies(image=CONFLICTING["image"]))
     if draw(st.booleans()):
-        body |= draw(st.fixed_dictionaries({}, optional=CLASHING))
+        body |= draw(st.fixed_dictionaries({}, optional=CONFLICTING))
     for name in draw(st.just(()) | st.lists(st.sampled_from(NAMES), max_size=2)):
         body[name] = draw(ANY_JSON | st.sampled_from(["MiniMax-Image-01-live", "gpt-image-1", "", None]))
     return body
 
 
-def run_often(gateway: Gateway, *statuses: int) -> None:
-    """Each of these was a good part of the answers, so that the property was not kept by rejecting everything."""
+def check_statuses_are_frequent(gateway: Gateway, *statuses: int) -> None:
+    """Check that each status is 5% of the responses or more, so that rejecting everything does not pass."""
     for status in statuses:
         assert gateway.statuses[status] >= 0.05 * gateway.statuses.total(), gateway.statuses
 
 
 @pytest.mark.parametrize("path", [GENERATIONS, EDITS])
-def test_any_json_value_is_answered(gateway: Gateway, path: str) -> None:
+def test_any_json_value_gets_200_or_4xx(gateway: Gateway, path: str) -> None:
     @settings(max_examples=150)
     @given(ANY_JSON | st.dictionaries(st.sampled_from(NAMES) | ANY_TEXT, ANY_JSON))
     def run(body: Any) -> None:
@@ -175,17 +175,17 @@ def test_any_json_value_is_answered(gateway: Gateway, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", [GENERATIONS, EDITS])
-def test_any_near_valid_json_is_answered(gateway: Gateway, path: str) -> None:
+def test_any_near_valid_json_gets_200_or_4xx(gateway: Gateway, path: str) -> None:
     @settings(max_examples=200)
     @given(near_valid())
     def run(body: dict[str, Any]) -> None:
         gateway.check(gateway.json(path, body))
 
     run()
-    run_often(gateway, 200, 400)
+    check_statuses_are_frequent(gateway, 200, 400)
 
 
-def test_any_bytes_are_answered(gateway: Gateway) -> None:
+def test_any_bytes_get_200_or_4xx(gateway: Gateway) -> None:
     pieces = [b"--b", b"\r\n", b'Content-Disposition: form-data; name="', b'"', b"{", b"}", b":", b"[", b"\xff", b"--"]
     some_bytes = st.binary() | st.lists(st.sampled_from(pieces) | st.binary(max_size=3)).map(b"".join)
 
@@ -224,7 +224,7 @@ def near_valid_parts(draw: st.DrawFn) -> list[Part]:
     return draw(st.permutations(parts)) if draw(st.booleans()) else parts
 
 
-def test_any_form_is_answered(gateway: Gateway) -> None:
+def test_any_form_gets_200_or_4xx(gateway: Gateway) -> None:
     @settings(max_examples=200)
     @given(ANY_PARTS)
     def run(parts: list[Part]) -> None:
@@ -233,21 +233,21 @@ def test_any_form_is_answered(gateway: Gateway) -> None:
     run()
 
 
-def test_any_near_valid_form_is_answered(gateway: Gateway) -> None:
+def test_any_near_valid_form_gets_200_or_4xx(gateway: Gateway) -> None:
     @settings(max_examples=300)
     @given(near_valid_parts())
     def run(parts: list[Part]) -> None:
         gateway.check(post_parts(gateway.client, *parts))
 
     run()
-    run_often(gateway, 200, 400)
+    check_statuses_are_frequent(gateway, 200, 400)
 
 
-def test_no_field_that_works_in_json_is_lost_in_a_form(gateway: Gateway) -> None:
-    """The same good body by both ways: the same payload, and the same told as ignored."""
+def test_json_and_form_send_the_same_payload(gateway: Gateway) -> None:
+    """The same valid body in both encodings gives the same payload and the same ignored names."""
 
     @settings(max_examples=200)
-    @given(bodies(subject_reference=REFERENCES) | bodies(image=CLASHING["image"]))
+    @given(bodies(subject_reference=REFERENCES) | bodies(image=CONFLICTING["image"]))
     def run(body: dict[str, Any]) -> None:
         in_json = gateway.json(EDITS, body)
         in_form = post_parts(gateway.client, *parts_of(body))
@@ -261,7 +261,7 @@ def test_no_field_that_works_in_json_is_lost_in_a_form(gateway: Gateway) -> None
 
 
 @given(near_valid() | st.dictionaries(st.sampled_from(NAMES) | ANY_TEXT, ANY_JSON))
-def test_normalizing_twice_is_as_once(body: dict[str, Any]) -> None:
+def test_normalization_is_idempotent(body: dict[str, Any]) -> None:
     try:
         once = normalize(body)
     except InvalidRequest:
@@ -273,8 +273,8 @@ def test_normalizing_twice_is_as_once(body: dict[str, Any]) -> None:
     assert None not in once.values()
 
 
-def test_every_ratio_is_reached_and_none_outside_the_eight(gateway: Gateway) -> None:
-    """By sizes near to those that have one; what is sent is checked by `Recorder`."""
+def test_sizes_reach_every_ratio_and_no_other(gateway: Gateway) -> None:
+    """Sizes equal or close to a multiple of each ratio. `Recorder` checks the ratio that is sent."""
     seen: Counter[str | None] = Counter()
 
     @settings(max_examples=300)

@@ -1,4 +1,4 @@
-"""The reference image: three ways of giving it, one payload; what is rejected, and why."""
+"""The reference image: as a file, data URL or URL. Each gives the same payload, or an error."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ THREE_WAYS = {
 
 
 @pytest.mark.parametrize("post", THREE_WAYS.values(), ids=THREE_WAYS)
-def test_every_way_of_giving_a_reference_ends_in_the_same_payload(
+def test_every_way_of_giving_a_reference_sends_the_same_payload(
     client: FlaskClient, upstream: FakeMinimax, post: Post
 ) -> None:
     check_sent(post(client), upstream, DATA)
@@ -89,7 +89,7 @@ def test_every_way_of_giving_a_reference_ends_in_the_same_payload(
 @pytest.mark.parametrize(
     "name", ["face.jpg", "upload", "", "../../etc/passwd", "..\\..\\x", "/dev/null", "水彩.jpg", "a;b.jpg", "face.webp"]
 )
-def test_a_file_counts_by_its_part_name_and_never_by_its_file_name(
+def test_a_file_is_found_by_its_part_name_and_not_its_file_name(
     client: FlaskClient, upstream: FakeMinimax, part: str, name: str
 ) -> None:
     check_sent(post_form(client, BASE, a_file(part=part, name=name)), upstream, DATA)
@@ -130,9 +130,7 @@ NO_PICTURES = {
 
 
 @pytest.mark.parametrize("image", NO_PICTURES.values(), ids=NO_PICTURES)
-def test_what_is_no_jpeg_or_png_is_rejected_and_both_are_named(
-    client: FlaskClient, upstream: FakeMinimax, image: bytes
-) -> None:
+def test_an_image_that_is_not_jpeg_or_png_is_rejected(client: FlaskClient, upstream: FakeMinimax, image: bytes) -> None:
     check_rejected(post_form(client, BASE, a_file(image)), upstream, "image must be a JPEG or PNG image.", "image")
     reference = as_reference(data_url(image))
     got = client.post(GENERATIONS, json=BASE | {"subject_reference": reference})
@@ -141,7 +139,7 @@ def test_what_is_no_jpeg_or_png_is_rejected_and_both_are_named(
 
 
 def test_an_image_is_smaller_than_10_mb(client: FlaskClient, upstream: FakeMinimax) -> None:
-    """Counted in decoded bytes, whichever way it comes."""
+    """The limit is in decoded bytes, for files and data URLs alike."""
     largest, too_large = (JPEG.ljust(size, b"\0") for size in (10 * MB - 1, 10 * MB))
     param = "subject_reference[0].image_file"
     check_rejected(post_form(client, BASE, a_file(too_large)), upstream, "image must be smaller than 10 MB.", "image")
@@ -177,7 +175,7 @@ def test_a_url_is_passed_on_as_it_is(client: FlaskClient, upstream: FakeMinimax,
 
 
 def test_a_url_is_never_fetched(client: FlaskClient, upstream: FakeMinimax) -> None:
-    """The URL leads to the stand-in for MiniMax, which sees one call only: the drawing."""
+    """The URL points at the fake MiniMax, which receives one request only: the image generation."""
     url = f"{upstream.url}/face.jpg"
     for post in (in_json(GENERATIONS, subject_reference=as_reference(url)), in_form(images=[{"image_url": url}])):
         check_sent(post(client), upstream, url)
@@ -222,7 +220,7 @@ BAD_IMAGE_FILES: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("image_file", "fault"), BAD_IMAGE_FILES, ids=lambda value: repr(value)[:40])
-def test_an_image_file_is_a_url_or_a_data_url_or_rejected(
+def test_an_image_file_must_be_a_url_or_a_data_url(
     client: FlaskClient, upstream: FakeMinimax, image_file: Any, fault: str
 ) -> None:
     param = "subject_reference[0].image_file"
@@ -250,7 +248,7 @@ BAD_SHAPES: list[tuple[dict[str, Any], str, str]] = [
     *(({"images": bad}, NO_IMAGES, "images") for bad in NO_IMAGE_ARRAYS),
     *(({"images": [{"image_url": bad}]}, NO_IMAGES, "images") for bad in (None, "")),
     ({"images": [{"image_url": URL}], "subject_reference": REFERENCE}, EITHER, "images"),
-    # What is neither absent nor a reference is not passed over.
+    # A value that is neither absent nor a reference is rejected.
     ({"images": [{"image_url": URL}], "subject_reference": False}, EITHER, "images"),
     ({"images": [{"image_url": URL}], "subject_reference": ""}, EITHER, "images"),
     *(
@@ -318,8 +316,8 @@ def test_a_file_beside_another_reference_is_rejected(
     check_rejected(got, upstream, NOT_BOTH.format(f"a file or {other}"), "image")
 
 
-def test_a_file_input_where_nobody_chose_a_file_is_absent(client: FlaskClient, upstream: FakeMinimax) -> None:
-    """Browsers send it as a file of no bytes without a name."""
+def test_an_empty_file_input_is_absent(client: FlaskClient, upstream: FakeMinimax) -> None:
+    """Browsers send a file input without a chosen file as an empty file without a name."""
     nothing = {"name": "", "mime_type": "application/octet-stream"}
     got = post_form(client, BASE, a_file(b"", **nothing))
     check_rejected(got, upstream, "image is required: a JPEG or PNG file, or subject_reference.", "image")
@@ -337,7 +335,7 @@ FILES = [
 
 
 @pytest.mark.parametrize(("name", "message"), FILES)
-def test_a_file_in_the_place_of_a_field_is_rejected(
+def test_a_file_under_the_name_of_a_field_is_rejected(
     client: FlaskClient, upstream: FakeMinimax, name: str, message: str
 ) -> None:
     got = post_form(client, BASE, a_file(), a_file(PNG, part=name))
@@ -354,7 +352,7 @@ def test_a_file_in_the_place_of_a_field_is_rejected(
     ],
 )
 @pytest.mark.parametrize("image", [JPEG, b"", b"a" * 100_000])
-def test_a_file_in_the_place_of_a_list_is_rejected(
+def test_a_file_under_the_name_of_a_list_is_rejected(
     client: FlaskClient, upstream: FakeMinimax, name: str, message: str, image: bytes
 ) -> None:
     check_rejected(post_form(client, BASE, a_file(image, part=name)), upstream, message, name)
@@ -366,8 +364,8 @@ def test_any_other_file_is_listed_as_ignored(client: FlaskClient, upstream: Fake
     assert sent(upstream) == [PLAIN | {"subject_reference": REFERENCE}]
 
 
-def test_a_form_that_arrives_chunked_has_no_length(client: FlaskClient, upstream: FakeMinimax) -> None:
-    """Node streams come so; the server marks the end of the body."""
+def test_a_chunked_form_without_a_length_is_read(client: FlaskClient, upstream: FakeMinimax) -> None:
+    """Node sends streams this way. The server marks the end of the body."""
     got = client.post(
         EDITS,
         input_stream=BytesIO(multipart(*BASE.items(), a_file())),

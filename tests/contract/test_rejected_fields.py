@@ -1,4 +1,4 @@
-"""Every field of the contract that is rejected, by every way in: the whole error, and nothing sent to MiniMax."""
+"""Invalid values of every field in every encoding: the whole error, and nothing sent to MiniMax."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from tests.support.request_encodings import (
     post_form,
 )
 
-REQUIRED = ...  # takes the field out of the good request
+REQUIRED = ...  # removes the field from the valid request
 
 
 @dataclass(frozen=True)
 class Row:
-    """`fields` over a good request, and the message that follows the name of the field in `param`."""
+    """`fields` replace those of a valid request; `param` names the faulty field and begins the message."""
 
     fields: dict[str, Any] = field(repr=False)
     param: str
@@ -120,7 +120,7 @@ ROWS = [
 
 @pytest.mark.parametrize("row", ROWS, ids=str)
 @pytest.mark.parametrize("encoding", ENCODINGS, ids=str)
-def test_a_faulty_field_is_named_by_every_way_in(
+def test_an_invalid_field_is_named_in_every_encoding(
     client: FlaskClient, upstream: FakeMinimax, encoding: Encoding, row: Row
 ) -> None:
     check(client, upstream, encoding, row)
@@ -133,7 +133,7 @@ def of_other_types(name: str, fault: str, *right: type) -> list[Row]:
     return [row for value in ANYTHING if type(value) not in right for row in each(name, fault, value)]
 
 
-# A form has only text, so that these faults exist in JSON alone.
+# Faults that exist in JSON only, because a form has only text.
 JSON_ROWS = [
     *(row for name in INTEGERS for row in of_other_types(name, "must be an integer", int)),
     *(row for name in BOOLEANS for row in of_other_types(name, "must be true or false", bool)),
@@ -161,7 +161,7 @@ JSON_ROWS = [
 
 @pytest.mark.parametrize("row", JSON_ROWS, ids=str)
 @pytest.mark.parametrize("encoding", JSON_ENCODINGS, ids=str)
-def test_nothing_of_a_wrong_json_type_is_corrected(
+def test_a_wrong_json_type_is_never_coerced(
     client: FlaskClient, upstream: FakeMinimax, encoding: Encoding, row: Row
 ) -> None:
     check(client, upstream, encoding, row)
@@ -183,9 +183,7 @@ FORM_ROWS = [
 
 
 @pytest.mark.parametrize("row", FORM_ROWS, ids=str)
-def test_the_text_of_a_typed_field_is_a_json_literal_or_rejected(
-    client: FlaskClient, upstream: FakeMinimax, row: Row
-) -> None:
+def test_a_typed_form_field_must_be_a_json_literal(client: FlaskClient, upstream: FakeMinimax, row: Row) -> None:
     check(client, upstream, FORM_EDITS, row)
 
 
@@ -204,7 +202,7 @@ def test_the_text_of_a_typed_field_is_a_json_literal_or_rejected(
         ("images", "[}", "images is not valid JSON: Expecting value, at line 1, column 2."),
     ],
 )
-def test_json_inside_a_form_is_read_as_strictly(
+def test_json_inside_a_form_is_parsed_strictly(
     client: FlaskClient, upstream: FakeMinimax, name: str, text: str, message: str
 ) -> None:
     got = FORM_EDITS.post(client, BASE | {name: text})
@@ -253,7 +251,7 @@ def test_a_body_replaced_by_openai_node_is_explained(client: FlaskClient, upstre
     assert upstream.received == []
 
 
-def test_messages_stay_short_whatever_is_sent(client: FlaskClient) -> None:
+def test_messages_are_bounded_in_length(client: FlaskClient) -> None:
     long = "a" * 100_000
     bodies = [json.dumps(BASE | {name: long}) for name in (*TEXTS, *INTEGERS, *BOOLEANS, "extra_body")]
     bodies.append(f'{{"{long}": 1, "{long}": 2}}')

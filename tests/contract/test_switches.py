@@ -1,4 +1,4 @@
-"""What the operator turns on: models, aliases, width and height, the default response format."""
+"""Settings that change requests: models, aliases, width and height, the default response format."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ON_LIVE: list[tuple[dict[str, Any], dict[str, Any], str | None]] = [
     ({"style": STYLE}, {"style": STYLE}, None),
     ({"aspect_ratio": "16:9"}, {"aspect_ratio": "16:9"}, None),
     ({"size": "1792x1024"}, {"aspect_ratio": "16:9"}, None),
-    ({"size": "1344x576"}, {}, "size"),  # none of the seven ratios that the live model draws
+    ({"size": "1344x576"}, {}, "size"),  # not among the seven ratios of the live model
 ]
 
 
@@ -60,7 +60,7 @@ def test_edits_never_serves_the_live_model(
     assert upstream.received == []
 
 
-def test_a_model_that_is_switched_off_is_403(make_client: MakeClient, upstream: FakeMinimax) -> None:
+def test_a_disabled_model_is_403(make_client: MakeClient, upstream: FakeMinimax) -> None:
     got = make_client(enabled_models=(IMAGE_01_LIVE,)).post(GENERATIONS, json=BASE)
     message = "MiniMax-Image-01 is not enabled on this gateway."
     assert (got.status_code, got.get_json()) == (403, envelope(message, "model", "model_not_authorized"))
@@ -75,7 +75,7 @@ def test_the_error_for_an_unknown_model_lists_the_served_ones(make_client: MakeC
 
 @pytest.mark.parametrize("encoding", ENCODINGS, ids=str)
 @pytest.mark.parametrize("name", ["gpt-image-1", "GPT-Image-1"])
-def test_an_alias_is_the_model_it_stands_for(
+def test_an_alias_selects_its_model(
     make_client: MakeClient, upstream: FakeMinimax, encoding: Encoding, name: str
 ) -> None:
     got = encoding.post(make_client(model_aliases={"gpt-image-1": ModelAlias(IMAGE_01)}), BASE | {"model": name})
@@ -87,7 +87,7 @@ def test_an_alias_is_the_model_it_stands_for(
     ("asked", "theirs", "ours"),
     [(None, "base64", "b64_json"), ("url", "url", "url"), ("b64_json", "base64", "b64_json")],
 )
-def test_the_default_response_format_is_for_those_who_send_none(
+def test_the_default_response_format_applies_to_requests_without_one(
     make_client: MakeClient, upstream: FakeMinimax, encoding: Encoding, asked: str | None, theirs: str, ours: str
 ) -> None:
     upstream.script = respond(success(response_format=theirs))
@@ -154,7 +154,7 @@ def test_width_and_height_are_forwarded_once_turned_on(
     sent: dict[str, Any],
     ignored: str | None,
 ) -> None:
-    """Without an aspect ratio beside them, which MiniMax would prefer."""
+    """No aspect ratio is sent with them, because MiniMax would prefer it."""
     got = encoding.post(make_client(forward_dimensions=True), BASE | fields)
     assert (got.status_code, [request.json for request in upstream.received]) == (200, [PLAIN | sent | encoding.adds])
     assert got.headers.get("x-amux-ignored") == ignored
@@ -173,7 +173,7 @@ BAD_DIMENSIONS: list[tuple[dict[str, Any], str, str]] = [
 
 @pytest.mark.parametrize(("fields", "param", "fault"), BAD_DIMENSIONS, ids=str)
 @pytest.mark.parametrize("encoding", ENCODINGS, ids=str)
-def test_width_and_height_that_minimax_would_reject_are_rejected(
+def test_invalid_width_and_height_are_rejected(
     make_client: MakeClient,
     upstream: FakeMinimax,
     encoding: Encoding,
@@ -196,8 +196,8 @@ def test_width_and_height_are_for_image_01_only(make_client: MakeClient, upstrea
     assert upstream.received == []
 
 
-def test_switches_of_one_endpoint_are_those_of_the_other(make_client: MakeClient, upstream: FakeMinimax) -> None:
-    """`EDITS` by a JSON body needs the same alias, format and dimensions as `GENERATIONS`."""
+def test_settings_apply_to_edits_as_to_generations(make_client: MakeClient, upstream: FakeMinimax) -> None:
+    """A JSON body to edits gets the same alias, default format and dimensions as one to generations."""
     aliases = {"m": ModelAlias(IMAGE_01)}
     client = make_client(model_aliases=aliases, default_response_format="b64_json", forward_dimensions=True)
     upstream.script = respond(success(response_format="base64"))

@@ -105,8 +105,8 @@ def test_timeouts_exceed_each_other_in_order(limits: dict[str, float]) -> None:
 
 def test_documented_limits_match_the_configuration(limits: dict[str, float]) -> None:
     rows = re.findall(r"^\| [^|]* \| ([^|]*) \| (\d+) \|$", DOC, re.MULTILINE)
-    told = {where.split("`")[1] if where.startswith("`") else where: float(number) for where, number in rows}
-    assert told == limits
+    documented = {where.split("`")[1] if where.startswith("`") else where: float(number) for where, number in rows}
+    assert documented == limits
 
 
 # Prometheus and Grafana

@@ -144,8 +144,8 @@ def test_a_post_on_a_reused_connection_is_not_sent_again(tmp_path: Path) -> None
 
 
 def test_an_unreachable_instance_is_skipped(instance: FakeMinimax, tmp_path: Path) -> None:
-    nobody = f"http://{HOST}:{free_port()}"
-    with nginx(tmp_path, nobody, instance.url, nobody) as front:
+    unreachable = f"http://{HOST}:{free_port()}"
+    with nginx(tmp_path, unreachable, instance.url, unreachable) as front:
         for _ in range(9):
             assert ask(front.url, generation("a")).status == 200
     assert len(instance.received) == 9
@@ -215,7 +215,7 @@ def test_a_disconnected_caller_is_logged_with_its_delivered_images(tmp_path: Pat
         nginx(tmp_path, gateway.url) as front,
     ):
         with Caller(front.url) as caller:
-            caller.send(generation("nobody waits", f"x-request-id: {sent}"))
+            caller.send(generation("disconnected", f"x-request-id: {sent}"))
             upstream.wait_for(1)
         wait_until(lambda: [line["status"] for line in json_lines(front.log)] == ["499"], "nginx's line about it")
         upstream.release.set()

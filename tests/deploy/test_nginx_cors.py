@@ -17,7 +17,7 @@ ORIGIN = "https://app.example"
 EXAMPLE = '# "https://app.example" $http_origin;'
 LISTED = {EXAMPLE: EXAMPLE.removeprefix("# ")}
 ALL = {f'default "";\n    {EXAMPLE}': 'default "*";'}
-NOBODY = f"http://{HOST}"
+HTTP_HOST = f"http://{HOST}"
 
 
 def test_a_preflight_passes_through(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_an_allowed_origin_may_read_nginxs_own_errors(
     tmp_path: Path, changes: dict[str, str], origin: str | None, allowed: str | None
 ) -> None:
     """If a browser cannot read `x-should-retry`, the SDK retries a call that may have been charged."""
-    with nginx(tmp_path, f"{NOBODY}:{free_port()}", changes=changes) as front:
+    with nginx(tmp_path, f"{HTTP_HOST}:{free_port()}", changes=changes) as front:
         reply = ask(front.url, generation("a", *([f"Origin: {origin}"] if origin else [])))
     assert (reply.status, reply.headers.get("access-control-allow-origin")) == (502, allowed)
     exposed = reply.headers.get("access-control-expose-headers", "")

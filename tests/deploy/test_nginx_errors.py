@@ -87,8 +87,8 @@ def test_if_no_instance_is_reachable_nothing_was_sent(tmp_path: Path) -> None:
 
 def test_a_broken_call_after_a_skipped_instance_may_have_drawn(instance: FakeMinimax, tmp_path: Path) -> None:
     instance.script = lambda connection: connection.close()
-    nobody = f"http://{HOST}:{free_port()}"
-    with nginx(tmp_path, nobody, instance.url) as front:
+    unreachable = f"http://{HOST}:{free_port()}"
+    with nginx(tmp_path, unreachable, instance.url) as front:
         for number in range(1, 4):
             sent = request_id()
             reply = ask(front.url, generation("a", f"x-request-id: {sent}"))
@@ -96,7 +96,7 @@ def test_a_broken_call_after_a_skipped_instance_may_have_drawn(instance: FakeMin
             assert "may have been drawn" in reply.error["message"]
             assert len(instance.received) == number
         wait_until(lambda: len(json_lines(front.log)) == 3, "nginx's lines")
-        assert any(", " in line["instance"] for line in json_lines(front.log)), "nobody was ever passed over"
+        assert any(", " in line["instance"] for line in json_lines(front.log)), "no instance was ever skipped"
 
 
 # 504
@@ -201,12 +201,12 @@ def test_python_uploads_too_large_a_file_once(instance: FakeMinimax, tmp_path: P
         check_sdk(front, (caught.value.status_code, caught.value.code), caught.value.request_id)
 
 
-def check_sdk(front: Served, told: object, told_id: str | None) -> None:
+def check_sdk(front: Served, reported: object, reported_id: str | None) -> None:
     """The SDK reported the 413 and sent one request."""
-    assert told == (413, "request_entity_too_large")
+    assert reported == (413, "request_entity_too_large")
     wait_until(lambda: front.log.read_text() != "", "nginx's line")
     [line] = json_lines(front.log)
-    assert (line["status"], line["request_id"]) == ("413", told_id)
+    assert (line["status"], line["request_id"]) == ("413", reported_id)
 
 
 # Malformed requests

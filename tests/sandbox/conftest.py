@@ -1,4 +1,4 @@
-"""The sandbox without a server, for all that is no matter of the wire."""
+"""Fixtures: a Flask test client of the sandbox, without a server."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def sandbox() -> FlaskClient:
 
 @pytest.fixture
 def draw(sandbox: FlaskClient) -> Draw:
-    """Posts a good request with some fields changed, or with None left out, and returns the response's JSON."""
+    """Post a valid request with some fields replaced, or left out if None. Returns the response's JSON."""
 
     def post(**fields: Any) -> Any:
         body = {"model": "image-01", "prompt": "A lighthouse", "response_format": "base64"} | fields

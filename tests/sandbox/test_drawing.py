@@ -1,4 +1,4 @@
-"""The sandbox draws real JPEGs, of the right size, which tell prompt, seed and place in the row apart."""
+"""The sandbox draws JPEGs of the right size, which differ by prompt, seed and index."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ def test_each_ratio_has_its_size(draw: Draw, ratio: str) -> None:
     assert pixels(image_of(draw(aspect_ratio=ratio))) == SIZES[ratio]
 
 
-def test_without_a_ratio_it_is_a_square(draw: Draw) -> None:
+def test_the_default_ratio_is_square(draw: Draw) -> None:
     assert pixels(image_of(draw())) == (1024, 1024)
 
 
-def test_width_and_height_count_where_there_is_no_ratio(draw: Draw) -> None:
+def test_width_and_height_are_used_without_a_ratio(draw: Draw) -> None:
     assert pixels(image_of(draw(width=512, height=2048))) == (512, 2048)
     assert pixels(image_of(draw(width=512, height=2048, aspect_ratio="3:2"))) == (1248, 832)
 
@@ -68,7 +68,7 @@ def test_without_a_seed_each_image_differs(draw: Draw) -> None:
 
 
 def test_images_of_one_response_look_different(draw: Draw) -> None:
-    """Not only in their bytes: in the middle of a thumbnail as well."""
+    """The bytes differ, and so does the middle of a thumbnail."""
     first, second = (
         Image.open(BytesIO(drawn)).convert("RGB").resize((16, 16)) for drawn in images_of(draw(n=2, seed=1))
     )
@@ -132,7 +132,7 @@ def test_every_response_has_its_own_trace_id(sandbox: FlaskClient, prompt: str) 
     assert all(response.get_json()["id"] == trace for response, trace in zip(responses, traces, strict=True))
 
 
-def test_the_sandbox_is_healthy_without_a_key(sandbox: FlaskClient) -> None:
+def test_healthz_needs_no_key(sandbox: FlaskClient) -> None:
     del sandbox.environ_base["HTTP_AUTHORIZATION"]
     assert sandbox.get("/healthz").get_json() == {"status": "ok"}
 

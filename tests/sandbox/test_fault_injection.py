@@ -24,7 +24,7 @@ def body(prompt: str, **more: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("code", [1000, 1002, 1004, 1008, 1026, 1027, 1033, 2013, 2049, 2056, 20132, 7])
-def test_any_code(draw: Draw, code: int) -> None:
+def test_any_code_can_be_injected(draw: Draw, code: int) -> None:
     response = draw(prompt=f"A harbour, sandbox:{code}, please")
     assert response["base_resp"]["status_code"] == code
     assert response["base_resp"]["status_msg"]
@@ -33,20 +33,20 @@ def test_any_code(draw: Draw, code: int) -> None:
 
 @pytest.mark.parametrize(("withheld", "delivered"), [("", 2), ("=1", 2), ("=2", 1), ("=3", 0), ("=9", 0)])
 def test_some_images_are_withheld(draw: Draw, withheld: str, delivered: int) -> None:
-    """Code 0, a shorter array, and the rest in `failed_count`."""
+    """The response has code 0, fewer images, and the others in `failed_count`."""
     response = draw(prompt=f"sandbox:withheld{withheld}", n=3)
     assert response["base_resp"]["status_code"] == 0
     assert len(response["data"]["image_base64"]) == delivered
     assert response["metadata"] == {"success_count": str(delivered), "failed_count": str(3 - delivered)}
 
 
-def test_html(sandbox: FlaskClient) -> None:
+def test_html_fault_is_a_502_with_html(sandbox: FlaskClient) -> None:
     response = sandbox.post("/v1/image_generation", json=body("sandbox:html"))
     assert (response.status_code, response.mimetype) == (502, "text/html")
     assert response.text.startswith("<html>")
 
 
-def test_slow(sandbox: FlaskClient) -> None:
+def test_slow_fault_delays_the_response(sandbox: FlaskClient) -> None:
     started = time.monotonic()
     assert sandbox.post("/v1/image_generation", json=body("sandbox:slow=0.3")).status_code == 200
     assert time.monotonic() - started >= 0.3
@@ -70,7 +70,7 @@ def test_faults_of_an_invalid_request_are_not_injected(draw: Draw) -> None:
         ("(sandbox:half)", InjectedFaults(fault="half")),
     ],
 )
-def test_words_are_read_wherever_they_stand(prompt: str, faults: InjectedFaults) -> None:
+def test_fault_words_are_found_anywhere_in_the_prompt(prompt: str, faults: InjectedFaults) -> None:
     assert InjectedFaults.of(prompt) == faults
 
 
@@ -83,15 +83,15 @@ def test_a_misspelt_word_is_rejected(draw: Draw, word: str) -> None:
 @pytest.mark.parametrize(
     ("fault", "words"), [("reset", "[Rr]eset"), ("half", "[Ii]ncompleteRead|[Rr]eset|prematurely|end of file")]
 )
-def test_the_line_breaks(sandbox_url: str, fault: str, words: str) -> None:
+def test_the_connection_breaks_and_the_next_call_succeeds(sandbox_url: str, fault: str, words: str) -> None:
     with pytest.raises(requests.RequestException, match=words):
         requests.post(f"{sandbox_url}/v1/image_generation", json=body(f"sandbox:{fault}"), headers=AUTH, timeout=10)
     response = requests.post(f"{sandbox_url}/v1/image_generation", json=body("and on"), headers=AUTH, timeout=10)
     assert response.json()["base_resp"]["status_code"] == 0
 
 
-def test_broken_lines_are_no_trouble_to_the_server(tmp_path: Path) -> None:
-    """Under gunicorn, whose connection it is: nothing in the log, all connections accounted for, and a soft stop."""
+def test_broken_connections_do_not_disturb_gunicorn(tmp_path: Path) -> None:
+    """gunicorn logs nothing, loses no connection, and stops gracefully."""
     with processes.sandbox(tmp_path) as served, ExitStack() as stack:
         session = stack.enter_context(requests.Session())
         for fault in ("reset", "half") * 4:
@@ -105,7 +105,7 @@ def test_broken_lines_are_no_trouble_to_the_server(tmp_path: Path) -> None:
     assert served.log.read_text() == ""
 
 
-def test_through_the_gateway_every_fault_is_an_envelope(served: processes.Served) -> None:
+def test_through_the_gateway_every_fault_is_an_error_envelope(served: processes.Served) -> None:
     expected = {
         "1026": (403, "1026"),
         "1002": (429, "1002"),
@@ -125,7 +125,7 @@ def test_through_the_gateway_every_fault_is_an_envelope(served: processes.Served
 
 
 @pytest.mark.parametrize("word", ["slow=abc", "withheld=many", "1026x"])
-def test_through_the_gateway_a_misspelt_word_is_an_error_saying_so(served: processes.Served, word: str) -> None:
+def test_through_the_gateway_a_misspelt_word_is_named_as_the_error(served: processes.Served, word: str) -> None:
     response = requests.post(
         f"{served.url}/v1/images/generations",
         json={"model": "MiniMax-Image-01", "prompt": f"sandbox:{word}"},

@@ -1,4 +1,4 @@
-"""The sandbox rejects what MiniMax documents that it rejects, in MiniMax's way: HTTP 200 and a code."""
+"""The sandbox rejects what MiniMax's documentation does not allow, as MiniMax does: HTTP 200 and a code."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def code(document: Any) -> int:
     "header",
     ["", "Bearer", "Bearer ", "Bearer wrong", f"bearer {UPSTREAM_KEY}", UPSTREAM_KEY, f"Bearer {UPSTREAM_KEY} "],
 )
-def test_another_key_is_1004_whatever_is_asked(sandbox: FlaskClient, header: str) -> None:
-    """HTTP servers take the white space around a value away; a test client does not."""
+def test_a_wrong_key_is_1004_for_any_body(sandbox: FlaskClient, header: str) -> None:
+    """HTTP servers strip white space around a header's value; a test client does not."""
     for body in ({}, {"model": "image-01", "prompt": "a"}):
         response = sandbox.post("/v1/image_generation", json=body, headers={"Authorization": header})
         assert response.status_code == 200
@@ -73,7 +73,7 @@ def test_another_key_is_1004_whatever_is_asked(sandbox: FlaskClient, header: str
     ],
     ids=lambda fields: str(fields)[:60],
 )
-def test_what_is_documented_is_drawn(draw: Draw, fields: dict[str, Any]) -> None:
+def test_documented_values_are_accepted(draw: Draw, fields: dict[str, Any]) -> None:
     assert code(draw(**fields)) == 0
 
 
@@ -128,7 +128,7 @@ WRONG: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("fields", WRONG, ids=lambda fields: ascii(fields)[:60])
-def test_what_is_not_documented_is_2013(draw: Draw, fields: dict[str, Any]) -> None:
+def test_undocumented_values_are_2013(draw: Draw, fields: dict[str, Any]) -> None:
     response = draw(**fields)
     assert code(response) == 2013
     assert response["base_resp"]["status_msg"].startswith("invalid params")
@@ -137,14 +137,14 @@ def test_what_is_not_documented_is_2013(draw: Draw, fields: dict[str, Any]) -> N
 @pytest.mark.parametrize(
     "name", ["n", "aspect_ratio", "seed", "style", "subject_reference", "width", "response_format"]
 )
-def test_null_is_not_absent(sandbox: FlaskClient, name: str) -> None:
-    """The gateway leaves out what its caller left out."""
+def test_null_is_2013(sandbox: FlaskClient, name: str) -> None:
+    """The gateway never sends null for an absent field."""
     response = sandbox.post("/v1/image_generation", json={"model": "image-01", "prompt": "a", name: None})
     assert code(response.get_json()) == 2013
 
 
 @pytest.mark.parametrize("weight", ["NaN", "Infinity"])
-def test_no_number_is_2013(sandbox: FlaskClient, weight: str) -> None:
+def test_a_weight_that_is_not_a_json_number_is_2013(sandbox: FlaskClient, weight: str) -> None:
     body = json.dumps({"model": "image-01", "prompt": "a", "style": STYLE | {"style_weight": 0.25}}).replace(
         "0.25", weight
     )
@@ -154,13 +154,13 @@ def test_no_number_is_2013(sandbox: FlaskClient, weight: str) -> None:
 @pytest.mark.parametrize(
     ("body", "kind"), [(b"", "application/json"), (b"{", "application/json"), (b"[]", "application/json"), (b"a=b", "")]
 )
-def test_a_body_that_is_no_json_object_is_2013(sandbox: FlaskClient, body: bytes, kind: str) -> None:
+def test_a_body_that_is_not_a_json_object_is_2013(sandbox: FlaskClient, body: bytes, kind: str) -> None:
     response = sandbox.post("/v1/image_generation", data=body, content_type=kind)
     assert response.status_code == 200
     assert code(response.get_json()) == 2013
 
 
-# The rooms are apart
+# Imports
 
 
 def test_the_gateway_imports_neither_pillow_nor_the_sandbox() -> None:
@@ -175,7 +175,7 @@ print("app.minimax.client" in sys.modules)
 
 
 def test_the_sandbox_imports_nothing_of_the_gateway_but_the_model_catalog() -> None:
-    """Each is a check on the other. The package's own `__init__` comes with any module in it."""
+    """Each checks the other. Importing any module also imports the package's own `__init__`."""
     sources = (ROOT / "app" / "sandbox").glob("*.py")
     imports = [line for source in sources for line in source.read_text().splitlines() if "import" in line.split()[:3]]
     ours = [line for line in imports if "app" in line.replace(".", " ").split()]
@@ -183,6 +183,6 @@ def test_the_sandbox_imports_nothing_of_the_gateway_but_the_model_catalog() -> N
     assert [line for line in ours if "app.sandbox" not in line and "app.model_catalog" not in line] == []
 
 
-def test_pillow_is_no_requirement_of_the_gateway() -> None:
+def test_the_gateway_does_not_require_pillow() -> None:
     assert "pillow" not in (ROOT / "requirements.txt").read_text().lower()
     assert "pillow==" in (ROOT / "requirements-dev.txt").read_text().lower()

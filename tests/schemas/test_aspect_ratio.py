@@ -20,7 +20,7 @@ def test_the_eight_ratios_are_those_that_the_sandbox_draws() -> None:
 
 
 @given(width=SIDES, height=SIDES)
-def test_any_other_size_has_the_ratio_it_reduces_to_or_none(width: int, height: int) -> None:
+def test_any_other_size_has_its_reduced_ratio_or_none(width: int, height: int) -> None:
     size = f"{width}x{height}"
     by_value = {Fraction(*map(int, ratio.split(":"))): ratio for ratio in ASPECT_RATIOS}
     assert is_size(size)
@@ -36,7 +36,7 @@ def test_every_multiple_of_a_ratio_is_that_ratio(ratio: str, times: int) -> None
 
 @given(st.text() | st.from_regex(r"\s*[-+0]?\d{0,7}\s?[xX×*:]\s?\d{0,7}\s*", fullmatch=True))
 def test_any_other_text_is_not_a_size(text: str) -> None:
-    """A size is what comes back as it was when read as two numbers and written again."""
+    """A size equals its two numbers, parsed and formatted again."""
     try:
         width, height = (int(part) for part in text.split("x"))
         well_written = text == f"{width}x{height}" and 0 < width <= 99_999 and 0 < height <= 99_999
@@ -46,5 +46,5 @@ def test_any_other_text_is_not_a_size(text: str) -> None:
 
 
 @pytest.mark.parametrize("size", ["100000x1", "1x100000", "9" * 100_000 + "x1"])
-def test_an_absurdly_long_number_is_no_size(size: str) -> None:
+def test_a_very_long_number_is_not_a_size(size: str) -> None:
     assert not is_size(size)

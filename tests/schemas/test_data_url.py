@@ -89,7 +89,7 @@ def outcome(text: str | SpooledText) -> tuple[bytes, int, str] | str:
 
 @given(head=st.sampled_from(HEADS[:5]) | st.sampled_from(HEADS), pieces=st.lists(st.sampled_from(PIECES), max_size=20))
 @settings(max_examples=500)
-def test_a_data_url_is_what_a_browser_makes_of_it(head: str, pieces: list[str]) -> None:
+def test_a_data_url_is_decoded_as_browsers_do(head: str, pieces: list[str]) -> None:
     text = head + "".join(pieces)
     expected, got = browser_decode(text), outcome(text)
     if expected is None:
@@ -105,8 +105,8 @@ def test_a_data_url_is_what_a_browser_makes_of_it(head: str, pieces: list[str]) 
 
 
 @given(st.binary(max_size=60), st.randoms())
-def test_every_spelling_has_the_same_clean_one(content: bytes, random: object) -> None:
-    """Characters at random percent-encoded, white space at random places, padding at random left out."""
+def test_every_spelling_is_cleaned_to_the_same_text(content: bytes, random: object) -> None:
+    """Percent-encoding, white space and missing padding at random."""
     encoded = base64.b64encode(content).decode()
     choice = random.choice  # type: ignore[attr-defined]
     padded = encoded if choice([True, False]) else encoded.rstrip("=")
@@ -131,7 +131,7 @@ def test_every_spelling_has_the_same_clean_one(content: bytes, random: object) -
         ("https://a/data:", False),
     ],
 )
-def test_the_scheme_tells(text: str, expected: bool) -> None:
+def test_the_scheme_decides_whether_it_is_a_data_url(text: str, expected: bool) -> None:
     assert is_data_url(text) is expected
 
 
@@ -143,7 +143,7 @@ def test_a_clean_data_url_is_not_copied(image: bytes) -> None:
         assert large.spool.size == before
 
 
-def test_an_unclean_one_is_copied_once() -> None:
+def test_an_unclean_data_url_is_copied_once() -> None:
     url = data_url(JPEG.ljust(MB, b"~"))
     with spooled(url + "\n") as large:
         before = large.spool.size
@@ -164,7 +164,7 @@ WRAPPED: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("spelling", WRAPPED)
-def test_a_large_one_takes_constant_memory_from_the_body_to_its_clean_spelling(spelling: str) -> None:
+def test_a_large_data_url_is_cleaned_in_constant_memory(spelling: str) -> None:
     encoded = WRAPPED[spelling](base64.b64encode(LARGEST))
     body = b'{"image": "data:image/jpeg;base64,' + encoded + b'"}'
     assert len(body) < 16 * MB
@@ -187,7 +187,7 @@ def test_a_large_one_takes_constant_memory_from_the_body_to_its_clean_spelling(s
 
 
 @pytest.mark.parametrize("spoilt", ["*", "%2A", "=", "-", "~"])
-def test_a_large_one_that_is_no_base64_is_rejected_in_constant_memory(spoilt: str) -> None:
+def test_a_large_data_url_with_invalid_base64_is_rejected_in_constant_memory(spoilt: str) -> None:
     encoded = base64.b64encode(LARGEST).decode()
     with spooled(f"data:image/jpeg;base64,{encoded[: 9 * MB]}{spoilt}{encoded[9 * MB :]}") as large:
         tracemalloc.start()

@@ -1,4 +1,4 @@
-"""How the names of a form's fields become objects and arrays."""
+"""Form field names with brackets become objects and arrays."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ IMAGES: list[tuple[Pairs, Any]] = [
 
 
 @pytest.mark.parametrize(("pairs", "image"), IMAGES, ids=str)
-def test_an_image_is_one_text_under_any_of_its_names(pairs: Pairs, image: Any) -> None:
+def test_an_image_may_be_text_under_any_of_its_names(pairs: Pairs, image: Any) -> None:
     assert decode([*pairs, ("a", "1")]) == {"a": "1"} | ({} if image is None else {"image": image})
 
 
@@ -83,6 +83,6 @@ TWICE: list[Pairs] = [
 
 
 @pytest.mark.parametrize("pairs", TWICE, ids=str)
-def test_no_field_is_taken_twice(pairs: Pairs) -> None:
+def test_a_field_given_twice_is_rejected(pairs: Pairs) -> None:
     with pytest.raises(InvalidRequest, match="twice"):
         decode(pairs)

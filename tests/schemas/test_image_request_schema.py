@@ -1,4 +1,4 @@
-"""Defaults of a request that depend on the caller, and rules that are asked of the model."""
+"""Defaults that depend on the caller, and rules that depend on the model."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def settings(**chosen: Any) -> Settings:
         (None, None, "image-01", "url", "url"),
     ],
 )
-def test_the_default_response_format_is_the_key_s_then_the_alias_s_then_the_operator_s(
+def test_the_default_response_format_is_of_the_key_then_the_alias_then_the_operator(
     schema: type[ImageRequestSchema],
     endpoint: Endpoint,
     asked: str | None,
@@ -53,7 +53,7 @@ def test_the_default_response_format_is_the_key_s_then_the_alias_s_then_the_oper
 
 
 def read(model: Model, endpoint: Endpoint, **fields: Any) -> Any:
-    """The request for `model`, as if the catalog had it by the name `new`."""
+    """The request for `model`, as if the catalog listed it under the name `new`."""
     chosen = replace(
         settings(enabled_models=(model,), forward_dimensions=True), model_aliases={"new": ModelAlias(model)}
     )
@@ -61,7 +61,7 @@ def read(model: Model, endpoint: Endpoint, **fields: Any) -> Any:
 
 
 def test_the_schema_asks_the_model_what_it_supports() -> None:
-    """Each alone, so that a new model is a row in the catalog and no change here."""
+    """Each capability is checked alone, so that a new model needs a row in the catalog only."""
     squares = replace(IMAGE_01, id="New", aspect_ratios=("1:1",))
     assert read(squares, EDITS, width=512, height=512).width == 512
     assert read(squares, GENERATIONS, size="1792x1024").aspect_ratio is None

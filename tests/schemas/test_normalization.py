@@ -1,4 +1,4 @@
-"""Spellings become one, once and for all."""
+"""Every spelling of a request is normalized to one canonical form."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_body_has_one_canonical_spelling(body: dict[str, Any], canonical: dict
     assert normalize(canonical) == canonical
 
 
-def test_the_body_itself_stays_as_it_was() -> None:
+def test_the_body_is_not_modified() -> None:
     extra = {"style": {"style_type": "x"}, "aigc_watermark": True, "extra_body": {"a": 1}}
     body = {"extra_body": extra, "images": [{"image_url": "u"}], "size": "auto"}
     copy = {"extra_body": dict(extra), "images": [{"image_url": "u"}], "size": "auto"}
@@ -63,7 +63,7 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("body", "param"), CONTRADICTIONS, ids=str)
-def test_what_contradicts_itself_is_rejected(body: dict[str, Any], param: str) -> None:
+def test_contradictory_spellings_are_rejected(body: dict[str, Any], param: str) -> None:
     with pytest.raises(InvalidRequest) as rejected:
         normalize(body)
     assert rejected.value.param == param

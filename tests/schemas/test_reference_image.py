@@ -37,7 +37,7 @@ def url_of_file(image: bytes) -> str:
 
 
 @given(magic=MAGIC, rest=st.binary())
-def test_a_file_survives_its_way_into_a_data_url(magic: bytes, rest: bytes) -> None:
+def test_a_file_is_encoded_into_a_data_url_unchanged(magic: bytes, rest: bytes) -> None:
     assert decode_data_url(url_of_file(magic + rest)) == magic + rest
 
 
@@ -53,7 +53,7 @@ def test_a_data_url_gets_its_true_type(magic: bytes, rest: bytes, mime_type: str
 
 
 @given(st.text() | st.text().map("https://{}".format) | st.text().map("data:image/png;base64,{}".format))
-def test_any_other_text_is_rejected_or_left_as_it_is(text: str) -> None:
+def test_any_other_text_is_rejected_or_unchanged(text: str) -> None:
     try:
         checked = check_reference(text)
     except InvalidReferenceImage:
@@ -63,7 +63,7 @@ def test_any_other_text_is_rejected_or_left_as_it_is(text: str) -> None:
 
 
 def test_checked_bytes_are_not_checked_again() -> None:
-    """A file is decoded once, however large it is."""
+    """A file of any size is decoded once."""
     unchecked = ValidatedDataUrl("data:image/jpeg;base64,%")
     assert check_reference(unchecked) is unchecked
 
@@ -78,7 +78,7 @@ def test_the_error_names_the_accepted_types() -> None:
         url_of_file(WEBP)
 
 
-# Data URLs too large to be held: the same rules, read from the spool chunk by chunk.
+# Large data URLs: the same rules, applied to a spool in chunks.
 
 InSpool = Callable[[str], SpooledText]
 
@@ -105,7 +105,7 @@ def image_of(size: int) -> bytes:
 
 LARGE = image_of(1_000_000)
 PADDED = {padding: image_of(3 * CHUNK_BYTES - padding) for padding in (0, 1, 2)}
-# Where a chunk ends: a data URL's head is of any length, base64 is read in chunks from behind it.
+# Sizes around the end of a chunk. Chunks start after the head, which may have any length.
 SIZES = [CHUNK_BYTES // 4 * 3 + around for around in (-3, -2, -1, 0, 1, 2, 3)] + [100_000, 1_000_000]
 
 
@@ -119,8 +119,8 @@ def test_a_large_data_url_gets_its_true_type_and_keeps_its_base64(in_spool: InSp
 
 
 @given(st.data())
-def test_a_large_data_url_is_judged_as_a_small_one(data: st.DataObject) -> None:
-    """With one thing spoilt: both ways take it, with the same outcome, or both reject it, with the same words."""
+def test_a_large_data_url_has_the_same_outcome_as_a_small_one(data: st.DataObject) -> None:
+    """A data URL with one change has the same result or error message, whether it is spooled or not."""
     encoded = base64.b64encode(JPEG + data.draw(st.binary(max_size=20))).decode()
     at = data.draw(st.integers(0, len(encoded)))
     spoilt = data.draw(st.sampled_from(["", "=", "==", "%", " ", "\n", "-", "%2", "%3D", "%0A", "#", "AAA", "AAAA"]))
@@ -153,7 +153,7 @@ def test_padding_is_complete_or_left_out(in_spool: InSpool, padding: int) -> Non
 
 @pytest.mark.parametrize("at", [0, 3, CHUNK_BYTES - 1, CHUNK_BYTES, 2 * CHUNK_BYTES + 1, -1, -5])
 @pytest.mark.parametrize("character", ["%", "*", "-", "_", "~"])
-def test_what_is_no_base64_is_found_wherever_it_is(in_spool: InSpool, at: int, character: str) -> None:
+def test_invalid_base64_is_found_at_any_position(in_spool: InSpool, at: int, character: str) -> None:
     encoded = base64.b64encode(LARGE).decode()
     at %= len(encoded)
     with pytest.raises(InvalidReferenceImage, match="holds invalid base64"):
@@ -161,7 +161,7 @@ def test_what_is_no_base64_is_found_wherever_it_is(in_spool: InSpool, at: int, c
 
 
 @pytest.mark.parametrize("kind", [WEBP, b"GIF89a", b"%PDF-1.7", b"\0" * 16])
-def test_another_type_is_rejected_whatever_it_is_called(in_spool: InSpool, kind: bytes) -> None:
+def test_another_type_is_rejected_under_any_declared_type(in_spool: InSpool, kind: bytes) -> None:
     with pytest.raises(InvalidReferenceImage, match="must be a JPEG or PNG image"):
         check_reference(in_spool(data_url(kind + LARGE, "image/jpeg")))
 
@@ -169,12 +169,12 @@ def test_another_type_is_rejected_whatever_it_is_called(in_spool: InSpool, kind:
 @pytest.mark.parametrize(
     "head", ["", "data:", "data:image/jpeg,", "data:image/jpeg;base64", "https://a/", "data:;base64;,"]
 )
-def test_a_large_text_that_is_no_data_url_is_rejected(in_spool: InSpool, head: str) -> None:
+def test_a_large_text_that_is_not_a_data_url_is_rejected(in_spool: InSpool, head: str) -> None:
     with pytest.raises(InvalidReferenceImage, match="data URL"):
         check_reference(in_spool(head + "a" * 100_000))
 
 
-def test_ten_megabytes_are_too_many_and_one_byte_less_is_not(in_spool: InSpool) -> None:
+def test_images_must_be_smaller_than_ten_megabytes(in_spool: InSpool) -> None:
     largest = image_of(MAX_IMAGE_BYTES - 1)
     assert len(check_reference(in_spool(data_url(largest)))) == len(url_of_file(largest))
     for make in (lambda image: check_reference(in_spool(data_url(image))), url_of_file):

@@ -1,4 +1,4 @@
-"""`build_payload`: from an `ImageRequest` to what MiniMax is sent."""
+"""`build_payload`: the JSON body that MiniMax gets for an `ImageRequest`."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ MINIMAX_FIELDS = {
 }
 
 
-def test_what_is_absent_stays_absent() -> None:
+def test_absent_fields_stay_absent() -> None:
     assert build_payload(LEAST) == {"model": "image-01", "prompt": "an otter", "n": 1, "response_format": "url"}
 
 
-def test_all_that_there_is() -> None:
+def test_every_field_is_sent() -> None:
     payload = build_payload(FULL)
     assert payload == {
         "model": "image-01-live",
@@ -66,12 +66,12 @@ def test_all_that_there_is() -> None:
         ({"style": Style("漫画")}, {"style": {"style_type": "漫画"}}),
     ],
 )
-def test_false_and_zero_are_not_absent(chosen: dict[str, Any], sent: dict[str, Any]) -> None:
+def test_false_and_zero_are_sent(chosen: dict[str, Any], sent: dict[str, Any]) -> None:
     assert build_payload(replace(LEAST, **chosen)) == build_payload(LEAST) | sent
 
 
 def test_every_key_of_the_payload_is_known_to_the_sandbox() -> None:
-    """The sandbox rejects an unknown field, as MiniMax may, and does not miss one."""
+    """The fields of the sandbox's schema are exactly those of the payload. An unknown one would be rejected."""
     unset = [field.name for field in fields(FULL) if getattr(FULL, field.name) is None]
     assert not unset, f"give a value in FULL, at the top of this file, to: {', '.join(unset)}"
     sent, known = set(build_payload(FULL)), set(RequestSchema().fields)

@@ -18,7 +18,7 @@ def result_of(*images: str, **metadata: object) -> ImageResult:
 
 
 @pytest.mark.parametrize("response_format", ["url", "b64_json"])
-def test_one_key_an_item_and_nothing_invented(response_format: ResponseFormat) -> None:
+def test_each_item_has_one_key_and_metadata_is_unchanged(response_format: ResponseFormat) -> None:
     result = result_of("first", "second", success_count="2", failed_count="0")
     assert to_openai(result, request_for(response_format), created=1_735_689_600) == {
         "created": 1_735_689_600,
@@ -27,10 +27,10 @@ def test_one_key_an_item_and_nothing_invented(response_format: ResponseFormat) -
     }
 
 
-def test_metadata_that_minimax_did_not_send_is_absent() -> None:
+def test_missing_metadata_is_absent() -> None:
     assert to_openai(result_of("first"), request_for("url"), created=1) == {"created": 1, "data": [{"url": "first"}]}
 
 
-def test_empty_metadata_was_sent_too() -> None:
+def test_empty_metadata_is_kept() -> None:
     result = ImageResult(images=("first",), metadata={}, trace_id=None, upstream_ms=7)
     assert to_openai(result, request_for("url"), created=1)["metadata"] == {}

@@ -1,4 +1,4 @@
-"""Small images for uploads, of each kind that matters."""
+"""Small images of each type for uploads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The three ways a request may come in, so that one table can walk them all."""
+"""The three encodings of a request: JSON generations, JSON edits and form edits. Tests run their cases in all three."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EDITS = "/v1/images/edits"
 MODEL = "MiniMax-Image-01"
 PROMPT = "A harbour at dusk, 海港, 🦦"
 BASE: dict[str, Any] = {"model": MODEL, "prompt": PROMPT}
-# What MiniMax is sent when a caller says nothing but model and prompt.
+# The payload for a request with model and prompt only.
 PLAIN: dict[str, Any] = {"model": "image-01", "prompt": PROMPT, "n": 1, "response_format": "url"}
 
 BOUNDARY = "----amux-boundary-of-tests"
@@ -73,7 +73,7 @@ def post_parts(client: FlaskClient, *parts: Part) -> TestResponse:
 
 
 def multipart(*parts: Part) -> bytes:
-    """The whole body. Names are quoted as browsers do it; text may be bytes, to be what is no text."""
+    """The whole body. Names are quoted as browsers do; a text may be bytes, which need not be valid UTF-8."""
     lines = []
     for name, value in parts:
         head = f'Content-Disposition: form-data; name="{_quoted(name)}"'
@@ -92,7 +92,7 @@ def _quoted(name: str) -> str:
 
 @dataclass(frozen=True)
 class Encoding:
-    """`adds` is what MiniMax is sent beside the fields, as edits needs a reference."""
+    """`adds` is the reference image that MiniMax gets in addition to the fields, because edits require one."""
 
     name: str
     post: Callable[[FlaskClient, Mapping[str, Any]], TestResponse]

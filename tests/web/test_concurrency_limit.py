@@ -83,11 +83,11 @@ def full_gateway(max_calls: int) -> Iterator[tuple[FlaskClient, Held]]:
 def test_a_call_above_the_limit_is_rejected_counted_and_not_sent() -> None:
     before = REJECTED_FULL._value.get()
     with full_gateway(2) as (client, minimax):
-        refused = draw(client)
+        rejected = draw(client)
         assert minimax.calls == 2
-    assert (refused.status_code, refused.headers["x-should-retry"]) == (503, "true")
-    assert 1 <= int(refused.headers["Retry-After"]) <= 60
-    assert refused.json == {
+    assert (rejected.status_code, rejected.headers["x-should-retry"]) == (503, "true")
+    assert 1 <= int(rejected.headers["Retry-After"]) <= 60
+    assert rejected.json == {
         "error": {
             "message": "The gateway is at its concurrency limit; retry in 2 seconds.",
             "type": "minimax_image_error",

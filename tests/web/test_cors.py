@@ -76,7 +76,7 @@ def test_options_with_an_origin_alone_is_204(make_client: MakeClient, allowed: t
 
 
 @pytest.mark.parametrize("allowed", [(), (ORIGIN,)])
-def test_options_without_an_origin_is_no_preflight(make_client: MakeClient, allowed: tuple[str, ...]) -> None:
+def test_options_without_an_origin_is_not_a_preflight(make_client: MakeClient, allowed: tuple[str, ...]) -> None:
     client = make_client(cors_origins=allowed)
     assert client.options(GENERATIONS).status_code == 200
     del client.environ_base["HTTP_AUTHORIZATION"]

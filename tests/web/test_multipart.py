@@ -115,7 +115,7 @@ def test_a_declared_charset_is_used_if_it_is_a_common_one(spools: Spools, charse
     ),
     st.integers(1, 50),
 )
-def test_any_parts_in_any_pieces_are_what_was_sent(parts: list[tuple[str, File | str]], size: int) -> None:
+def test_any_parts_are_read_intact_in_pieces_of_any_size(parts: list[tuple[str, File | str]], size: int) -> None:
     class Slow(BytesIO):
         def read(self, _: int | None = -1, /) -> bytes:
             return super().read(size)
@@ -131,6 +131,6 @@ def test_any_parts_in_any_pieces_are_what_was_sent(parts: list[tuple[str, File |
 
 
 @pytest.mark.parametrize("boundary", ["", "other", "é"])
-def test_a_body_without_its_boundary_is_broken(spools: Spools, boundary: str) -> None:
+def test_a_body_without_its_boundary_is_rejected(spools: Spools, boundary: str) -> None:
     with pytest.raises(InvalidRequest, match="broken or cut short"):
         read_multipart(BytesIO(multipart(("a", "1"))), boundary, spools.new, None)

@@ -6,7 +6,7 @@ import { readFile } from 'node:fs/promises';
 import { json } from 'node:stream/consumers';
 import OpenAI, { APIError, toFile } from 'openai';
 
-setTimeout(() => process.exit(70), 60_000).unref(); // nobody is left behind, whatever hangs
+setTimeout(() => process.exit(70), 60_000).unref(); // the process ends even if a call hangs
 
 const client = new OpenAI();
 
