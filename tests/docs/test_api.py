@@ -17,6 +17,7 @@ from werkzeug.exceptions import RequestTimeout
 from app.accounts.key_limits import RATE_LIMITS, RateLimit
 from app.errors import GatewayError
 from app.minimax.error_codes import STATUS_CODES, UNKNOWN_CODE, WITHOUT_CODE
+from app.model_catalog import MODELS, Model
 from app.schemas.aspect_ratio import SIZES
 from app.schemas.image_request_schema import GENERATIONS as GENERATIONS_SCHEMA
 from app.schemas.image_request_schema import ImageRequestSchema
@@ -136,6 +137,15 @@ def test_the_table_of_sizes_matches_the_code() -> None:
     documented = [(size, ratio) for sizes, ratio in rows(API, "size | aspect ratio drawn") for size in names(sizes)]
     assert {size: names(ratio)[0] for size, ratio in documented} == SIZES, f"{EDIT} 'size'"
     assert [sizes for sizes, _ in rows(API, "size | aspect ratio drawn")][-1] == "any other", f"{EDIT} 'size'"
+
+
+# Models
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.id)
+def test_every_model_is_documented(model: Model) -> None:
+    section = API.split("\n## Models\n")[1].split("\n## ")[0]
+    assert f"`{model.id}`" in section, f"edit docs/api.md, section 'Models': {model.id} is missing"
 
 
 # Headers
