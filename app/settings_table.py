@@ -110,4 +110,5 @@ def find_unknown(names: Iterable[str], rows: Iterable[Row]) -> dict[str, str | N
     unknown = [
         name for name in sorted(names) if name.startswith(_PREFIXES) and name not in (*known, *_CALLER_VARIABLES)
     ]
-    return {name: next(iter(difflib.get_close_matches(name, known, n=1)), None) for name in unknown}
+    # The prefix that all share makes unlike names similar: 0.6, the default, would find one for nearly every name.
+    return {name: next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.7)), None) for name in unknown}

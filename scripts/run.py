@@ -44,6 +44,10 @@ Python (pip install openai):
   print(client.images.generate(model="MiniMax-Image-01", prompt="A lighthouse at dusk").data[0].url)
 """
 
+KEY = """
+The API key, for the examples in README.md and docs/:
+  export AMUX_API_KEY={key}
+"""
 
 KEYS = """
 API keys are in the database. Create one in a shell with the same DATABASE_URL:
@@ -135,10 +139,11 @@ def announce(environment: dict[str, str], sandbox: bool) -> None:
             return
         time.sleep(0.1)
     key = environment.get("AMUX_API_KEYS", "").split(",")[0]
+    flask = shlex.quote(sys.executable) + " -m flask"
     text = READY.format(
         base_url=base_url,
         upstream="the built-in sandbox (MINIMAX_API_KEY is not set)" if sandbox else "MiniMax, which charges for them",
-        keys="" if key else KEYS.format(root=shlex.quote(str(ROOT)), flask=shlex.quote(sys.executable) + " -m flask"),
+        keys=KEY.format(key=shlex.quote(key)) if key else KEYS.format(root=shlex.quote(str(ROOT)), flask=flask),
         key=repr(key) if key else 'os.environ["AMUX_API_KEY"]',
         imports="" if key else "import os\n  ",
         authorization=shlex.quote(f"Authorization: Bearer {key}") if key else '"Authorization: Bearer $AMUX_API_KEY"',

@@ -363,6 +363,7 @@ UNKNOWN = [
     ("MINIMAX_URL", "MINIMAX_BASE_URL"),
     ("MINIMAX_KEY", "MINIMAX_API_KEY"),
     ("AMUX_ZZZZZZZZZZZZ", None),
+    ("AMUX_FROBNICATE", None),
 ]
 
 

@@ -71,7 +71,7 @@ def _check_url(text: str) -> str:
     except ValueError:
         is_url = False
     if not is_url or any(c.isspace() or not c.isprintable() for c in text):
-        raise InvalidReferenceImage("must be an http(s) URL, or a data URL of a JPEG or PNG image")
+        raise InvalidReferenceImage("must be an http(s) URL without white space, or a data URL of a JPEG or PNG image")
     if len(text) > MAX_URL_CHARS:
         raise InvalidReferenceImage(f"must be a URL of at most {MAX_URL_CHARS} characters, or a data URL")
     return text

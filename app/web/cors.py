@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from flask import Flask, Response, current_app, request
 from flask_cors import CORS
 
+from app.accounts.key_limits import RATE_LIMITS
+
 # Response headers that scripts may read. tests/web/test_cors.py holds them against the headers that the code sets.
 EXPOSED_HEADERS = (
     "x-request-id",
@@ -20,7 +22,7 @@ EXPOSED_HEADERS = (
     "retry-after",
     "x-minimax-trace-id",
     *("x-amux-ignored", "x-amux-charged", "x-amux-balance"),
-    *(f"x-ratelimit-{what}-{unit}" for what in ("limit", "remaining", "reset") for unit in ("requests", "images")),
+    *(f"x-ratelimit-{what}-{rate.header}" for what in ("limit", "remaining", "reset") for rate in RATE_LIMITS),
 )
 MAX_AGE_SECONDS = 600
 

@@ -13,15 +13,13 @@ LIMIT_NAMES = [field.name for field in fields(KeyLimits)]
 
 
 def test_fields_of_key_limits_are_the_rate_limits_and_max_calls() -> None:
-    """A row of `RATE_LIMITS` without its field in `KeyLimits`, or the other way round, fails here."""
     names = [*(rate.name for rate in RATE_LIMITS), "max_calls"]
-    assert names == LIMIT_NAMES
+    assert names == LIMIT_NAMES, "edit RATE_LIMITS or KeyLimits in app/accounts/key_limits.py: each row needs its field"
 
 
 @pytest.mark.parametrize("name", LIMIT_NAMES)
 def test_every_limit_has_a_column(name: str) -> None:
-    """Without it, add it to `ApiKey` in app/storage/tables.py, and write a migration."""
-    assert name in KEYS.c
+    assert name in KEYS.c, f"add {name} to ApiKey in app/storage/tables.py, and a migration"
     assert KEYS.c[name].nullable
 
 

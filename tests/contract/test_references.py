@@ -183,7 +183,7 @@ def test_a_url_is_never_fetched(client: FlaskClient, upstream: FakeMinimax) -> N
         upstream.received.clear()
 
 
-NO_URL = "must be an http(s) URL, or a data URL of a JPEG or PNG image"
+NO_URL = "must be an http(s) URL without white space, or a data URL of a JPEG or PNG image"
 NO_DATA_URL = "must be a data URL of the form 'data:image/jpeg;base64,…'"
 NO_BASE64 = "holds invalid base64"
 BASE64URL = "holds invalid base64: - and _ are of the base64url alphabet, send + and / instead"

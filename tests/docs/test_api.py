@@ -14,12 +14,17 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.exceptions import RequestTimeout
 
+from app.accounts.key_limits import RATE_LIMITS, RateLimit
 from app.errors import GatewayError
 from app.minimax.error_codes import STATUS_CODES, UNKNOWN_CODE, WITHOUT_CODE
+from app.model_catalog import MODELS, Model
 from app.schemas.aspect_ratio import SIZES
+from app.schemas.image_request_schema import GENERATIONS as GENERATIONS_SCHEMA
 from app.schemas.image_request_schema import ImageRequestSchema
 from app.schemas.normalization import ALIASES
 from app.server.worker import PROTOCOL_ERRORS
+from app.services.payload import build_payload
+from app.settings import Settings
 from app.web.body_limits import MAX_BODY_BYTES
 from tests.conftest import MakeClient
 from tests.deploy.test_nginx_words import nginx_codes
@@ -65,7 +70,7 @@ RESOLVED = {"style", "image", "images", "extra_body"}
 EXAMPLES: dict[str, dict[str, Any]] = {
     "model": {},
     "prompt": {},
-    "n": {"n": 1},
+    "n": {"n": 2},
     "size": {"size": "1024x1024"},
     "aspect_ratio": {"aspect_ratio": "1:1"},
     "response_format": {"response_format": "url"},
@@ -106,10 +111,41 @@ def test_no_documented_field_is_ignored(make_client: MakeClient, name: str) -> N
     assert "x-amux-ignored" not in response.headers
 
 
+# `model` and `prompt` are in every request, and walked by tests/services/test_payload.py; the others are rules alone.
+NOT_COMPARED = {"model", "prompt", "stream", "mask"}
+PAIR = {"width", "height"}  # neither is valid alone
+
+
+def payload(example: dict[str, Any]) -> dict[str, Any]:
+    """What MiniMax is sent for the example. No field of an example has the value that it has by default."""
+    settings = Settings(("a",), "b", forward_dimensions=True, default_response_format="b64_json")
+    return build_payload(ImageRequestSchema(settings, GENERATIONS_SCHEMA).read(BASE | example))
+
+
+@pytest.mark.parametrize("name", sorted({*EXAMPLES} - NOT_COMPARED))
+def test_every_documented_field_reaches_minimax(name: str) -> None:
+    """A field of the schema that no further step reads would be dropped without a word to the caller."""
+    example = EXAMPLES[name]
+    others = {key: value for key, value in example.items() if key not in ({name} | PAIR)}
+    assert payload(example) != payload(others), (
+        f"{name} is dropped: edit app/services/image_request.py, app/schemas/image_request_builder.py "
+        "or app/services/payload.py, or give it another value in EXAMPLES than its default"
+    )
+
+
 def test_the_table_of_sizes_matches_the_code() -> None:
     documented = [(size, ratio) for sizes, ratio in rows(API, "size | aspect ratio drawn") for size in names(sizes)]
     assert {size: names(ratio)[0] for size, ratio in documented} == SIZES, f"{EDIT} 'size'"
     assert [sizes for sizes, _ in rows(API, "size | aspect ratio drawn")][-1] == "any other", f"{EDIT} 'size'"
+
+
+# Models
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.id)
+def test_every_model_is_documented(model: Model) -> None:
+    section = API.split("\n## Models\n")[1].split("\n## ")[0]
+    assert f"`{model.id}`" in section, f"edit docs/api.md, section 'Models': {model.id} is missing"
 
 
 # Headers
@@ -133,6 +169,13 @@ def test_the_table_of_headers_matches_the_code() -> None:
     beginnings = tuple(name for name in sent if name.endswith("-"))
     unknown = {header for header in documented - sent if not header.startswith(beginnings)}
     assert not unknown, f"{EDIT} 'header': the gateway does not send {sorted(unknown)}"
+
+
+@pytest.mark.parametrize("rate", RATE_LIMITS, ids=lambda rate: rate.name)
+def test_the_headers_of_every_rate_limit_are_documented(rate: RateLimit) -> None:
+    documented = {name for cell, *_ in rows(API, "header | sent with | content") for name in names(cell)}
+    sent = {f"x-ratelimit-{what}-{rate.header}" for what in ("limit", "remaining", "reset")}
+    assert sent <= documented, f"{EDIT} 'header': no row for {sorted(sent - documented)}"
 
 
 # Errors

@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 import requests
 
+from tests.docs.markdown import BASE_URL, blocks, read
 from tests.integration.raw_http import (
     MARK,
     PATIENCE,
@@ -129,6 +130,13 @@ def test_the_curl_line_for_text_gives_an_image_of_its_size(run: Run) -> None:
 def test_the_curl_line_for_an_edit_gives_an_image(run: Run) -> None:
     image = download_image(shell(run.lines_under("Image to image")))
     assert pixels(image) == (1024, 1024)
+
+
+@NEEDS_CURL
+def test_the_key_is_exported_for_the_examples_of_the_documents(run: Run) -> None:
+    [example] = [block for block in blocks("sh", read("README.md")) if '"A lighthouse at dusk"' in block]
+    lines = run.lines_under("The API key") + "\n" + example.replace(BASE_URL, run.url)
+    assert pixels(picture_of(shell(lines))) == (1280, 720)
 
 
 def test_the_python_lines_print_the_url_of_an_image(run: Run) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from app.minimax.error_codes import STATUS_CODES, WITHOUT_CODE
+from app.minimax.error_codes import STATUS_CODES, WITHOUT_CODE, ErrorMapping
 from app.minimax.errors import MinimaxError
 from tests.conftest import MakeClient
 from tests.minimax.calls import ENDPOINTS, assert_error, envelope, generate, retry_headers
 from tests.support.fake_minimax import FakeMinimax, error_response, respond
+from tests.support.processes import ROOT
 
 
 @dataclass(frozen=True)
@@ -166,6 +168,15 @@ def test_minimax_retry_after_is_passed_on_up_to_a_minute(
     response = generate(make_client())
     assert_error(response, 429, "1002", retry=True)
     assert response.headers["Retry-After"] == str(returned)
+
+
+def test_every_operator_error_raises_the_alert() -> None:
+    alerts = (ROOT / "deploy" / "alerts.yml").read_text()
+    [codes] = re.findall(r'AmuxOperatorKeyRefused\n +expr: .*\{code=~"([^"]*)"', alerts)
+    mappings: dict[Any, ErrorMapping] = {**STATUS_CODES, **WITHOUT_CODE}
+    assert set(codes.split("|")) == {str(code) for code, mapping in mappings.items() if mapping.is_operator_error}, (
+        "edit the alert AmuxOperatorKeyRefused in deploy/alerts.yml"
+    )
 
 
 @pytest.mark.parametrize("code", [*STATUS_CODES, *UNKNOWN, *WITHOUT_CODE])
