@@ -136,7 +136,7 @@ def test_the_curl_line_for_an_edit_gives_an_image(run: Run) -> None:
 def test_the_key_is_exported_for_the_examples_of_the_documents(run: Run) -> None:
     [example] = [block for block in blocks("sh", read("README.md")) if '"A lighthouse at dusk"' in block]
     lines = run.lines_under("The API key") + "\n" + example.replace(BASE_URL, run.url)
-    assert pixels(picture_of(shell(lines))) == (1280, 720)
+    assert pixels(download_image(shell(lines))) == (1280, 720)
 
 
 def test_the_python_lines_print_the_url_of_an_image(run: Run) -> None:
