@@ -73,4 +73,5 @@ def _create_storage(chosen: Settings, url: str) -> Storage:
         max_call_seconds=chosen.minimax_timeout_seconds,
         usage_days=chosen.usage_days,
         statement_timeout=False,
+        group_commit=False,
     )

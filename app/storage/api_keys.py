@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import Select, or_, select, update
 
 from app.accounts.api_key import digest
 from app.storage.database import Database
@@ -62,8 +62,7 @@ class ApiKeyStore:
 
     def by_id(self, key_id: int) -> ApiKey:
         """Raises `ApiKeyNotFound`."""
-        with self._database.transaction(read_only=True) as session:
-            key = session.get(ApiKey, key_id)
+        key = self._find(select(ApiKey).where(ApiKey.id == key_id))
         if key is None:
             raise ApiKeyNotFound(str(key_id))
         return key
@@ -81,5 +80,11 @@ class ApiKeyStore:
         self.update(name, revoked_at=now())
 
     def find_by_digest(self, api_key_digest: str) -> ApiKey | None:
-        with self._database.transaction(read_only=True) as session:
-            return session.scalars(select(ApiKey).where(ApiKey.digest == api_key_digest)).first()
+        return self._find(select(ApiKey).where(ApiKey.digest == api_key_digest))
+
+    def _find(self, query: Select[ApiKey]) -> ApiKey | None:
+        def find() -> ApiKey | None:
+            with self._database.transaction(read_only=True) as session:
+                return session.scalars(query).first()
+
+        return self._database.reader_threads.call(find)

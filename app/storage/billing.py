@@ -92,7 +92,7 @@ class LedgerBilling:
     def _close(self, reservation: Reservation, settlement: Settlement, receipt: Receipt) -> None:
         """Never raises: the images have been delivered; a settlement that fails goes to the journal."""
         try:
-            closed = self._ledger.close_reservation(settlement)
+            closed = self._ledger.close_reservation(settlement, key_id=reservation.key_id)
         except DatabaseUnavailable:
             pass
         except Exception:

@@ -5,22 +5,22 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, Executable, Row
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, NotSupportedError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from app import metrics
 from app.errors import DatabaseUnavailable
+from app.native_thread import NativeThreads
 from app.storage import engines
 
 log = logging.getLogger(__name__)
@@ -29,6 +29,7 @@ MIGRATIONS = Path(__file__).with_name("migrations")
 # A transaction that waits longer than this for a database that then fails makes the following ones fail at once, for
 # as long, instead of waiting too.
 HUNG_SECONDS = 1
+MAX_READERS = 3  # one more than usage queries may run at once, for the lookup of keys
 # The database works, and the statement is wrong. Any other error means that the database is unavailable.
 _CALLER_ERRORS = (IntegrityError, DataError, ProgrammingError, NotSupportedError)
 # PostgreSQL works and has rolled back: serialization failure, deadlock, lock not available, statement canceled.
@@ -40,18 +41,24 @@ class SchemaOutdated(SystemExit):
     """Ends the start: Python prints the message on stderr and exits with status 1."""
 
 
+class TransactionRolledBack(DatabaseUnavailable):
+    """The database works and has rolled the transaction back: a deadlock, or a lock that was held for long."""
+
+
 class CommitOutcomeUnknown(DatabaseUnavailable):
     """The commit failed in a way that leaves unknown whether the transaction took effect."""
 
 
 class Database:
-    """One SQLite or PostgreSQL database. There are three ways to a transaction:
+    """One SQLite or PostgreSQL database. There are two ways to a transaction:
 
-    `run` for a single statement that is a transaction of its own: one round trip, for the calls that callers wait for.
-    `connection` for a transaction of several statements on tables.
+    `connection` for statements on tables.
     `transaction` for mapped objects. It costs a millisecond more, so it is not for what every call waits for.
 
-    All three raise `DatabaseUnavailable` if the database does not respond, and pass on SQLAlchemy's errors if the
+    SQLite blocks its thread, so what the gateway does with it runs in `writer_thread` and `reader_threads`.
+    PostgreSQL's driver cooperates with gevent: there both run a function where they are called.
+
+    Both ways raise `DatabaseUnavailable` if the database does not respond, and pass on SQLAlchemy's errors if the
     statement is wrong (`IntegrityError` and the like).
     """
 
@@ -63,30 +70,28 @@ class Database:
         """
         self._engines = engines.create(url, statement_timeout=statement_timeout)
         self.engine = self._engines.transactions
+        blocks = self.engine.dialect.name == "sqlite"
+        self.writer_thread = NativeThreads(1 if blocks else 0)
+        self.reader_threads = NativeThreads(MAX_READERS if blocks else 0)
         self._fail_fast_until = 0.0
         self._is_unavailable = False
         self._lock = threading.Lock()
 
     @contextmanager
-    def connection(self, *, read_only: bool = False) -> Iterator[Connection]:
-        """A transaction of several statements: commits at the end of the context, rolls back on an exception.
+    def connection(self, *, read_only: bool = False, single_statement: bool = False) -> Iterator[Connection]:
+        """A transaction: commits at the end of the context, rolls back on an exception.
 
-        Raises `DatabaseUnavailable`, or its subclass `CommitOutcomeUnknown` if the commit fails.
+        With `single_statement` the context runs one statement that writes, which PostgreSQL then commits by itself: one
+        round trip instead of three. Raises `DatabaseUnavailable`, or its subclass `CommitOutcomeUnknown` if the
+        transaction may have been committed.
         """
         engine = self._engines.read_only if read_only else self._engines.transactions
+        if single_statement:
+            engine = self._engines.statements
         with self._translate_errors(read_only=read_only) as progress, engine.begin() as connection:
+            progress.commits = single_statement
             yield connection
             progress.commits = True
-
-    def run(self, statement: Executable, values: Mapping[str, Any]) -> Row[Any] | None:
-        """Run one statement that is a transaction of its own; returns the row that it gives, if any.
-
-        Raises `DatabaseUnavailable`, or its subclass `CommitOutcomeUnknown` if the statement was sent and the database
-        does not report that it was rolled back.
-        """
-        with self._translate_errors() as progress, self._engines.statements.begin() as connection:
-            progress.commits = True
-            return connection.execute(statement, values).one_or_none()
 
     @contextmanager
     def transaction(self, *, read_only: bool = False) -> Iterator[Session]:
@@ -123,7 +128,7 @@ class Database:
                 raise
             sqlstate = getattr(error.orig if isinstance(error, DBAPIError) else None, "sqlstate", None)
             if sqlstate in _ROLLED_BACK_SQLSTATES:
-                raise DatabaseUnavailable from error
+                raise TransactionRolledBack from error
             self._set_unavailable(True, reason(error))
             if time.monotonic() - started > HUNG_SECONDS:
                 self._fail_fast_until = time.monotonic() + HUNG_SECONDS

@@ -11,6 +11,7 @@ import psycopg
 from psycopg.errors import OperationalError
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.pool import NullPool
 
 POOL_SIZE = 5  # transactions are short, and none is open during the upstream call
 POOL_TIMEOUT_SECONDS = 10  # for a connection of the pool: a thousand calls may start or end at once
@@ -23,7 +24,7 @@ _READ_ONLY = "read_only"  # execution option of a transaction that writes nothin
 
 @dataclass(frozen=True)
 class Engines:
-    """Engines on one pool: for transactions, for read-only transactions, and for single statements."""
+    """Engines for transactions, for read-only transactions, and for single statements."""
 
     transactions: Engine
     read_only: Engine
@@ -53,10 +54,13 @@ def _with_driver(url: URL) -> URL:
 
 
 def _sqlite(url: URL) -> Engines:
-    engine = create_engine(url, pool_size=POOL_SIZE, max_overflow=0, pool_timeout=POOL_TIMEOUT_SECONDS)
-    event.listen(engine, "connect", _set_up_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
-    return Engines(engine, engine.execution_options(**{_READ_ONLY: True}), engine)
+    transactions = create_engine(url, pool_size=POOL_SIZE, max_overflow=0, pool_timeout=POOL_TIMEOUT_SECONDS)
+    # Several native threads read. Without a pool they share no lock, and a connection takes a fifth of a millisecond.
+    read_only = create_engine(url, poolclass=NullPool, execution_options={_READ_ONLY: True})
+    for engine in (transactions, read_only):
+        event.listen(engine, "connect", _set_up_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    return Engines(transactions, read_only, transactions)
 
 
 def _set_up_sqlite(connection: Any, _record: Any) -> None:

@@ -16,8 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from app.errors import DatabaseUnavailable
+from app.native_thread import NativeThreads
 
 log = logging.getLogger(__name__)
+
+_DISK = NativeThreads(4)  # an fsync may take seconds
 
 
 class JournalUnusable(SystemExit):
@@ -57,17 +60,7 @@ class Journal:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"{kind}-{entry_id}.json"
-        temporary = path.with_suffix(".new")
-        try:
-            with temporary.open("w") as file:
-                json.dump(fields, file)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.rename(path)
-        except OSError:
-            temporary.unlink(missing_ok=True)
-            raise
-        _sync_folder(self.folder)
+        _DISK.call(_write_durably, path, json.dumps(fields))
         log.warning("Journaled %s for request %s: database unavailable", path.name, request_id)
 
     def replay(self, apply: Mapping[str, Callable[[dict[str, Any]], object]]) -> ReplayResult:
@@ -102,6 +95,20 @@ class Journal:
 
     def _entries(self) -> list[Path]:
         return sorted(self.folder.glob("*-*.json"))
+
+
+def _write_durably(path: Path, text: str) -> None:
+    temporary = path.with_suffix(".new")
+    try:
+        with temporary.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
 
 
 def _sync_folder(folder: Path) -> None:

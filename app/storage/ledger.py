@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import Select, func, or_, select
 
 from app import metrics
 from app.storage import ledger_common, ledger_postgresql, ledger_sqlite
 from app.storage.database import Database
 from app.storage.reservations import Closed, LedgerStatements, Reservation, Settlement
 from app.storage.tables import KEYS, LEDGER, RESERVATIONS, LedgerEntry, between_days
+from app.storage.writer import DirectWriter, Writer
 
 _STATEMENTS: dict[str, LedgerStatements] = {"sqlite": ledger_sqlite, "postgresql": ledger_postgresql}
 
@@ -37,8 +38,10 @@ class Ledger:
     All methods raise `DatabaseUnavailable`, or `CommitOutcomeUnknown`, as `Database` does.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, writer: Writer | None = None) -> None:
+        """`writer` commits reservations and settlements; by default each in a transaction of its own."""
         self._database = database
+        self._writer = writer or DirectWriter(database)
         self._statements = _STATEMENTS[database.engine.dialect.name]
 
     def credit(self, key_id: int, amount: int, *, note: str = "") -> int:
@@ -55,25 +58,35 @@ class Ledger:
 
         Returns the remaining balance, None without a limit. Raises `InsufficientBalance`.
         """
-        return self._statements.reserve(self._database, reservation)
+        return self._writer.write(
+            lambda connection: self._statements.reserve(connection, reservation),
+            order=reservation.key_id,
+            single_statement=True,
+        )
 
-    def close_reservation(self, settlement: Settlement) -> Closed | None:
+    def close_reservation(self, settlement: Settlement, *, key_id: int = 0) -> Closed | None:
         """Close a reservation by its settlement; None, and no change, if it is closed already or unknown.
+
+        `key_id` is whose it is, where that is known: writes of one transaction are sorted by it.
 
         Exception: images that are settled after a sweep has closed their reservation as unknown are charged late, once.
         """
-        closed = self._statements.close_reservation(self._database, settlement)
+        closed = self._writer.write(
+            lambda connection: self._statements.close_reservation(connection, settlement),
+            order=key_id,
+            single_statement=True,
+        )
         if closed is None and settlement.outcome == "settle":
-            return ledger_common.charge_late(self._database, settlement)
+            return self._writer.write(
+                lambda connection: ledger_common.charge_late(connection, settlement), order=key_id
+            )
         if closed is not None and settlement.outcome == "unknown":
             metrics.UNKNOWN_OUTCOMES.inc()
         return closed
 
     def reservation_exists(self, reservation_id: str) -> bool:
         """Whether there is such a reservation, open or closed."""
-        found = select(RESERVATIONS.c.id).where(RESERVATIONS.c.id == reservation_id)
-        with self._database.connection(read_only=True) as connection:
-            return connection.scalar(found) is not None
+        return bool(self._read(select(RESERVATIONS.c.id).where(RESERVATIONS.c.id == reservation_id)))
 
     def sweep(self, *, before: datetime, owners: Sequence[str] = ()) -> int:
         """Close as unknown the open reservations made `before`, or by the dead processes `owners`.
@@ -81,16 +94,20 @@ class Ledger:
         Returns how many this call has closed. Several machines may sweep at once.
         """
         stale = or_(RESERVATIONS.c.created_at < before, RESERVATIONS.c.owner.in_(owners))
-        with self._database.connection(read_only=True) as connection:
-            ids = connection.scalars(select(RESERVATIONS.c.id).where(RESERVATIONS.c.state == "open", stale)).all()
+        ids = self._read(select(RESERVATIONS.c.id).where(RESERVATIONS.c.state == "open", stale))
         closed = [self.close_reservation(Settlement(reservation_id, "unknown")) for reservation_id in ids]
         return sum(one is not None for one in closed)
 
     def open_owners(self) -> Sequence[str]:
         """Ids of the processes that have open reservations."""
-        owners = select(RESERVATIONS.c.owner).where(RESERVATIONS.c.state == "open").distinct()
-        with self._database.connection(read_only=True) as connection:
-            return connection.scalars(owners).all()
+        return self._read(select(RESERVATIONS.c.owner).where(RESERVATIONS.c.state == "open").distinct())
+
+    def _read(self, query: Select[str]) -> Sequence[str]:
+        def read() -> Sequence[str]:
+            with self._database.connection(read_only=True) as connection:
+                return connection.scalars(query).all()
+
+        return self._database.reader_threads.call(read)
 
     def entries(
         self, first: date, last: date, *, key_id: int | None = None, kind: str | None = None

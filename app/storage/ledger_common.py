@@ -8,7 +8,6 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, func, insert, literal, or_, select, update
 from sqlalchemy.orm import Session
 
-from app.storage.database import Database
 from app.storage.reservations import Closed, Settlement
 from app.storage.tables import KEYS, LEDGER, RESERVATIONS
 
@@ -42,24 +41,23 @@ _CLOSE = (
 _WRITE = insert(LEDGER)
 
 
-def charge_late(database: Database, settlement: Settlement) -> Closed | None:
+def charge_late(connection: Connection, settlement: Settlement) -> Closed | None:
     """Charge a reservation that was swept before it was settled; None if there is none in the state unknown.
 
     Charges nothing, and logs an error, if the balance no longer covers it.
     """
-    with database.connection() as connection:
-        reservation = close_row(connection, settlement, before="unknown")
-        if reservation is None:
-            return None
-        # The sweep has returned the reserved amount to the balance, and it may have been spent.
-        charged = settlement.charge(reservation.pictures, reservation.price)
-        cost = charged if reservation.limited else 0
-        taken = connection.execute(TAKE_FROM_BALANCE, {"key": reservation.key_id, "cost": cost}).one_or_none()
-        if taken is None:
-            log.error("Late settlement not charged, balance too low: %s", settlement.reservation_id)
-            cost = charged = 0
-        write_closing_entry(connection, reservation, settlement, -cost, charged)
-        return Closed(charged, balance_of(connection, reservation.key_id))
+    reservation = close_row(connection, settlement, before="unknown")
+    if reservation is None:
+        return None
+    # The sweep has returned the reserved amount to the balance, and it may have been spent.
+    charged = settlement.charge(reservation.pictures, reservation.price)
+    cost = charged if reservation.limited else 0
+    taken = connection.execute(TAKE_FROM_BALANCE, {"key": reservation.key_id, "cost": cost}).one_or_none()
+    if taken is None:
+        log.error("Late settlement not charged, balance too low: %s", settlement.reservation_id)
+        cost = charged = 0
+    write_closing_entry(connection, reservation, settlement, -cost, charged)
+    return Closed(charged, balance_of(connection, reservation.key_id))
 
 
 def credit(connection: Connection | Session, key_id: int, amount: int, *, note: str = "") -> int:

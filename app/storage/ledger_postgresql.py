@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from app.errors import InsufficientBalance
-from app.storage.database import Database
 from app.storage.ledger_common import balance_of
 from app.storage.reservations import Closed, Reservation, Settlement
 from app.storage.tables import now
@@ -51,17 +50,17 @@ _CLOSE = text("""
 """)
 
 
-def reserve(database: Database, reservation: Reservation) -> int | None:
+def reserve(connection: Connection, reservation: Reservation) -> int | None:
     """See `app.storage.reservations.LedgerStatements`."""
-    taken = database.run(_RESERVE, asdict(reservation) | {"cost": reservation.cost, "now": now()})
+    values = asdict(reservation) | {"cost": reservation.cost, "now": now()}
+    taken = connection.execute(_RESERVE, values).one_or_none()
     if taken is None:
-        with database.connection(read_only=True) as connection:
-            raise InsufficientBalance(balance_of(connection, reservation.key_id) or 0, reservation.cost)
+        raise InsufficientBalance(balance_of(connection, reservation.key_id) or 0, reservation.cost)
     balance: int | None = taken.balance
     return balance
 
 
-def close_reservation(database: Database, settlement: Settlement) -> Closed | None:
+def close_reservation(connection: Connection, settlement: Settlement) -> Closed | None:
     """See `app.storage.reservations.LedgerStatements`."""
-    closed = database.run(_CLOSE, asdict(settlement) | {"now": now()})
+    closed = connection.execute(_CLOSE, asdict(settlement) | {"now": now()}).one_or_none()
     return None if closed is None else Closed(closed.charged, closed.balance)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
-from app.storage.database import Database
+from sqlalchemy import Connection
 
 Outcome = Literal["settle", "release", "unknown"]
 
@@ -57,13 +57,13 @@ class Closed(NamedTuple):
 class LedgerStatements(Protocol):
     """What each database does in its own way. Each is one transaction that changes balance and ledger together."""
 
-    def reserve(self, database: Database, reservation: Reservation) -> int | None:
+    def reserve(self, connection: Connection, reservation: Reservation) -> int | None:
         """Take the cost from the balance, which concurrent calls cannot overdraw.
 
         Returns the remaining balance, None without a limit. Raises `InsufficientBalance`.
         """
         ...
 
-    def close_reservation(self, database: Database, settlement: Settlement) -> Closed | None:
+    def close_reservation(self, connection: Connection, settlement: Settlement) -> Closed | None:
         """Close an open reservation; None if it is not open. Of concurrent calls, one closes it."""
         ...

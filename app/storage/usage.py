@@ -14,6 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from app.errors import UsageQueryLimit
 from app.storage.database import Database
 from app.storage.tables import USAGE, UsageRecord, between_days, now, utc_day
+from app.storage.writer import DirectWriter, Writer
 
 DELETE_BATCH_SIZE = 10_000
 # Totals of a year take a while. However many callers query them, most of the connection pool is left for billing.
@@ -42,14 +43,19 @@ class Total:
 
 
 class UsageStore:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, writer: Writer | None = None) -> None:
+        """`writer` commits rows, and nothing else: see `_ADD`. By default each has a transaction of its own."""
         self._database = database
+        self._writer = writer or DirectWriter(database)
         self._queries = threading.BoundedSemaphore(MAX_CONCURRENT_QUERIES)
         self._add = _ADD[database.engine.dialect.name]
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Add a row, given by the names of its columns, `created_at` in ISO 8601. An `id` that exists is ignored."""
-        self._database.run(self._add, dict(row) | {"created_at": datetime.fromisoformat(row["created_at"])})
+        values = dict(row) | {"created_at": datetime.fromisoformat(row["created_at"])}
+        self._writer.write(
+            lambda connection: connection.execute(self._add, values).all(), order=row["key_id"], single_statement=True
+        )
 
     def rows(self, key_id: int, first: date, last: date) -> Sequence[UsageRecord]:
         """The rows of a key from `first` to `last` inclusive (UTC), oldest first."""
@@ -68,7 +74,7 @@ class UsageStore:
         if not self._queries.acquire(blocking=False):  # waiting would hold a thread
             raise UsageQueryLimit
         try:
-            return self._totals(key_id, first, last)
+            return self._database.reader_threads.call(self._totals, key_id, first, last)
         finally:
             self._queries.release()
 
@@ -91,6 +97,9 @@ class UsageStore:
 
     def remove_older_than(self, days: int) -> int:
         """Delete up to `DELETE_BATCH_SIZE` rows, so that no lock is held for long; returns how many were deleted."""
+        return self._database.writer_thread.call(self._remove_older_than, days)
+
+    def _remove_older_than(self, days: int) -> int:
         expired = (
             select(USAGE.c.id)
             .where(USAGE.c.created_at < now() - timedelta(days=days))

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import Engine, event, text
 from sqlalchemy.exc import IntegrityError
 
 from app.accounts.api_key import digest, fingerprint
@@ -48,16 +48,16 @@ def authenticator(keys: ApiKeyStore, clock: Clock) -> CachedAuthenticator:
 
 
 @pytest.fixture
-def statements(database: Database) -> Iterator[list[str]]:
+def statements() -> Iterator[list[str]]:
     """The SQL statements that are executed from now on."""
     executed: list[str] = []
 
     def record(_connection: object, _cursor: object, statement: str, *_: object) -> None:
         executed.append(statement)
 
-    event.listen(database.engine, "before_cursor_execute", record)
+    event.listen(Engine, "before_cursor_execute", record)
     yield executed
-    event.remove(database.engine, "before_cursor_execute", record)
+    event.remove(Engine, "before_cursor_execute", record)
 
 
 def rejection(authenticator: CachedAuthenticator, api_key: str) -> str:

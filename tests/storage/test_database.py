@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 from prometheus_client import REGISTRY
-from sqlalchemy import text
+from sqlalchemy import Executable, Row, text
 
 from app.errors import DatabaseUnavailable
 from app.storage import engines
@@ -28,8 +28,14 @@ WRITE = text("UPDATE api_keys SET name = name RETURNING id")
 ANSWER = text("SELECT 42 AS answer")
 
 
+def run(database: Database, statement: Executable) -> Row[Any] | None:
+    """One statement that is a transaction of its own; the row that it gives."""
+    with database.connection(single_statement=True) as connection:
+        return connection.execute(statement).one_or_none()
+
+
 def answer_of(database: Database) -> int:
-    row = database.run(ANSWER, {})
+    row = run(database, ANSWER)
     assert row is not None
     return int(row.answer)
 
@@ -45,14 +51,14 @@ def test_outage_and_recovery_are_logged_once_with_the_reason(
     with test_db.outage():
         for _ in range(3):
             with pytest.raises(DatabaseUnavailable):
-                database.run(WRITE, {})
+                run(database, WRITE)
             database._fail_fast_until = 0
             with suppress(DatabaseUnavailable):  # SQLite can still be read
                 ApiKeyStore(database).all()
         assert unavailable_workers() == 1
     time.sleep(HUNG_SECONDS)  # while calls fail fast
     for _ in range(3):
-        database.run(WRITE, {})
+        run(database, WRITE)
     assert unavailable_workers() == 0
     unavailable, available = (record.message for record in caplog.records)
     reason = unavailable.removeprefix("Database unavailable: rejecting image requests. ")
@@ -67,12 +73,12 @@ def test_calls_fail_fast_after_one_has_timed_out(
     monkeypatch.setattr(engines, "DATABASE_TIMEOUT_SECONDS", 1)
     monkeypatch.setattr("app.storage.database.HUNG_SECONDS", 0.5)
     with test_db.outage(), pytest.raises(DatabaseUnavailable):
-        database.run(WRITE, {})
+        run(database, WRITE)
     with pytest.raises(DatabaseUnavailable) as caught:
-        database.run(WRITE, {})  # it is available, but calls still fail fast
+        run(database, WRITE)  # it is available, but calls still fail fast
     assert caught.value.__cause__ is None
     time.sleep(0.5)
-    database.run(WRITE, {})
+    run(database, WRITE)
 
 
 def test_pool_timeout_means_nothing_was_sent(test_db: ScratchDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,11 +86,11 @@ def test_pool_timeout_means_nothing_was_sent(test_db: ScratchDatabase, monkeypat
     database = Database(test_db.url)
     with ExitStack() as stack:
         for _ in range(engines.POOL_SIZE):
-            stack.enter_context(database.connection(read_only=True))
+            stack.enter_context(database.engine.connect())
         with pytest.raises(DatabaseUnavailable) as caught:
-            database.run(WRITE, {})
+            run(database, WRITE)
     assert not isinstance(caught.value, CommitOutcomeUnknown)
-    database.run(WRITE, {})
+    run(database, WRITE)
     database.engine.dispose()
 
 
@@ -103,12 +109,12 @@ def test_connection_broken_at_the_commit_leaves_the_outcome_unknown(
 
 
 def test_statement_that_finds_nothing_has_no_row(database: Database) -> None:
-    assert database.run(text("UPDATE api_keys SET name = 'new' RETURNING id"), {}) is None
+    assert run(database, text("UPDATE api_keys SET name = 'new' RETURNING id")) is None
 
 
 def test_run_commits_its_statement(database: Database, make_key: MakeKey) -> None:
     make_key(name="old")
-    assert database.run(text("UPDATE api_keys SET name = 'new' RETURNING id"), {}) is not None
+    assert run(database, text("UPDATE api_keys SET name = 'new' RETURNING id")) is not None
     assert ApiKeyStore(database).get("new")
 
 
@@ -134,7 +140,7 @@ def test_connection_broken_under_a_single_statement_leaves_the_outcome_unknown(
     test_db: ScratchDatabase, database: Database
 ) -> None:
     with pytest.raises(CommitOutcomeUnknown):
-        database.run(text("SELECT pg_terminate_backend(pg_backend_pid())"), {})
+        run(database, text("SELECT pg_terminate_backend(pg_backend_pid())"))
     assert answer_of(database) == 42
 
 
@@ -150,7 +156,7 @@ def test_asynchronous_commit_of_a_usage_row_does_not_outlast_it(
     test_db: ScratchDatabase, database: Database, make_key: MakeKey
 ) -> None:
     UsageStore(database).add(usage_row(make_key()))
-    row = database.run(text("SELECT current_setting('synchronous_commit') AS found"), {})
+    row = run(database, text("SELECT current_setting('synchronous_commit') AS found"))
     assert row is not None
     assert row.found == "on"
 
@@ -201,7 +207,7 @@ def test_isolation_level_does_not_depend_on_the_server_s_default(test_db: Scratc
         [name] = owner.execute("SELECT current_database()").fetchone() or [""]
         owner.execute(f"ALTER DATABASE \"{name}\" SET default_transaction_isolation TO 'repeatable read'")
     database = Database(test_db.url)
-    row = database.run(text("SELECT current_setting('transaction_isolation') AS found"), {})
+    row = run(database, text("SELECT current_setting('transaction_isolation') AS found"))
     assert row is not None
     assert row.found == "read committed"
     database.engine.dispose()
@@ -215,7 +221,7 @@ def test_statement_timeout_is_for_calls_and_not_for_commands(
     with_timeout, without_timeout = Database(test_db.url), Database(test_db.url, statement_timeout=False)
     slow = text("SELECT pg_sleep(1.5)")
     with pytest.raises(CommitOutcomeUnknown):
-        with_timeout.run(slow, {})
-    assert without_timeout.run(slow, {}) is not None
+        run(with_timeout, slow)
+    assert run(without_timeout, slow) is not None
     for database in (with_timeout, without_timeout):
         database.engine.dispose()
