@@ -1,76 +1,115 @@
-"""Owns how long a caller may take to send a request, and then to take its answer.
+"""Client socket with a deadline for the request, one for the response, and a lingering close.
 
-gunicorn's threads have no such bound, so that slow or vanished callers would take them all. The bound is on the whole
-of a request, not on each read: whoever drips bytes is slow too.
+The deadlines are for a whole request and a whole response, not for each read or write, so that a client that sends or
+takes one byte at a time is closed too.
 """
 
 from __future__ import annotations
 
-import socket
-import struct
+import contextlib
 import time
-from typing import TYPE_CHECKING, Self
+from socket import SHUT_RD, SHUT_WR
+from typing import TYPE_CHECKING
 
+import gevent.socket
 from gunicorn.http.errors import NoMoreData
 
 if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterable
+
     from _typeshed import ReadableBuffer
+
+LINGER_SECONDS = 2.0  # how long a close waits for a client that is still sending
 
 
 class ClientTimeout(NoMoreData, TimeoutError):  # type: ignore[misc]
-    """A caller's time is up. gunicorn hangs up on it without a word; our own code tells it apart as a timeout."""
+    """A deadline of the client has passed. gunicorn closes the connection on `NoMoreData` without a response."""
 
     def __init__(self) -> None:
         super().__init__(b"")
 
 
-class DeadlineSocket(socket.socket):
-    """A connection that raises `ClientTimeout` once its request, or its answer, takes longer than `seconds` in all."""
+class DeadlineSocket(gevent.socket.socket):  # type: ignore[misc]
+    """A client connection. `recv` and `sendall` raise `ClientTimeout` once a deadline has passed.
 
-    seconds: float = 0
-    _receive_by: float = 0
-    _send_by: float = 0
+    While `is_idle`, the connection waits for the first byte of a request, for `keepalive` seconds. From that byte on
+    the whole request must arrive within `seconds`; from its first byte on, so must the response be taken.
+    """
 
-    @classmethod
-    def adopt(cls, connection: socket.socket, seconds: float) -> Self:
-        """Takes the place of `connection`, which is of no use afterwards."""
-        adopted = cls(fileno=connection.detach())
-        adopted.seconds = seconds
-        return adopted
+    def __init__(self, connection: socket.socket, *, seconds: float, keepalive: float, max_drain_bytes: int) -> None:
+        """Takes over the descriptor of `connection`, which cannot be used afterwards."""
+        super().__init__(fileno=connection.detach())
+        self.seconds = seconds
+        self.max_drain_bytes = max_drain_bytes
+        self._keepalive = keepalive
+        self._wait_is_over = False
+        self.expect_request()
 
-    def start_request_deadline(self) -> None:
-        """Starts the clock of a new request."""
-        self._receive_by = time.monotonic() + self.seconds
-        self._send_by = 0
+    def expect_request(self) -> None:
+        """Start waiting for a request."""
+        self.is_idle = True
+        self._receive_by = time.monotonic() + self._keepalive
+        self._send_by = 0.0
 
-    def recv(self, size: int, flags: int = 0, /) -> bytes:
-        if self._is_gunicorns():
-            return super().recv(size, flags)
-        self._limit(socket.SO_RCVTIMEO, self._receive_by)
+    def limit_request(self, seconds: float) -> None:
+        """Give the rest of the request at most `seconds`."""
+        self._receive_by = min(self._receive_by, time.monotonic() + seconds)
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        self._set_timeout(self._receive_by)
         try:
-            return super().recv(size, flags)
-        except BlockingIOError as error:
+            data: bytes = super().recv(size, flags)
+        except TimeoutError as error:
             raise ClientTimeout from error
+        except OSError:
+            if self._wait_is_over:  # gevent interrupts the wait with an error
+                return b""
+            raise
+        if self.is_idle:
+            self.is_idle = False
+            self._receive_by = time.monotonic() + self.seconds
+        return data
 
-    def sendall(self, data: ReadableBuffer, flags: int = 0, /) -> None:
-        if self._is_gunicorns():
-            return super().sendall(data, flags)
+    def sendall(self, data: ReadableBuffer, flags: int = 0) -> None:
         self._send_by = self._send_by or time.monotonic() + self.seconds
-        left = memoryview(data)
+        self._set_timeout(self._send_by)
         try:
-            while left:
-                self._limit(socket.SO_SNDTIMEO, self._send_by)
-                left = left[super().send(left, flags) :]
-        except BlockingIOError as error:
+            super().sendall(data, flags)
+        except TimeoutError as error:
             raise ClientTimeout from error
 
-    def _is_gunicorns(self) -> bool:
-        """Whether gunicorn has set a timeout of its own, as for the last seconds of a connection."""
-        return self.gettimeout() is not None
+    def stop_waiting(self) -> None:
+        """End the wait for a request: a pending `recv` returns an empty string, and the connection is closed."""
+        self._wait_is_over = True
+        with contextlib.suppress(OSError):
+            self.shutdown(SHUT_RD)
 
-    def _limit(self, option: int, moment: float) -> None:
-        # The kernel's own timeout: Python's would cost a poll, and the interpreter's lock twice, for each call.
-        left = moment - time.monotonic()
-        if left <= 0:
+    def close(self) -> None:
+        """Lingering close: a reset would discard the response that a client, still sending, has not read yet."""
+        with contextlib.suppress(OSError):
+            self.shutdown(SHUT_WR)
+            self._drain()
+        super().close()
+
+    def _drain(self) -> None:
+        deadline, left = time.monotonic() + LINGER_SECONDS, self.max_drain_bytes
+        while left > 0:
+            self._set_timeout(deadline)
+            data = super().recv(64 * 1024)
+            if not data:
+                return
+            left -= len(data)
+
+    def _set_timeout(self, deadline: float) -> None:
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
             raise ClientTimeout
-        self.setsockopt(socket.SOL_SOCKET, option, struct.pack("@ll", int(left), int(left % 1 * 1e6) or 1))
+        self.settimeout(remaining)
+
+
+def stop_idle(connections: Iterable[DeadlineSocket]) -> None:
+    """Close the connections that wait for a request."""
+    for connection in list(connections):
+        if connection.is_idle:
+            connection.stop_waiting()

@@ -1,168 +1,128 @@
-"""Owns the gateway's gunicorn worker: the envelope for what is no valid HTTP, and a stop that loses nobody."""
+"""gunicorn worker on gevent: JSON envelopes for protocol errors, deadlines for clients, and graceful shutdown."""
 
 from __future__ import annotations
 
 import contextlib
-import json
-import logging
-import socket
 import time
-import uuid
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any
 
-from gunicorn.http.errors import (
-    ExpectationFailed,
-    InvalidResponseHeader,
-    InvalidResponseHeaderName,
-    LimitRequestHeaders,
-    LimitRequestLine,
-    ParseException,
-    UnsupportedTransferCoding,
-)
-from gunicorn.util import close_graceful
-from gunicorn.workers.gthread import ThreadWorker
+import gevent
+from gevent.event import Event
+from gevent.pool import Pool
+from gevent.server import StreamServer
+from gunicorn.http.errors import ParseException
+from gunicorn.workers.ggevent import GeventWorker
 
-from app.errors import GatewayError
-from app.server.connection import DeadlineSocket
-from app.web.access_log import log_request
+from app.server.connection import DeadlineSocket, stop_idle
+from app.server.protocol_errors import protocol_error_response
 from app.web.body_limits import MAX_DRAINED_BYTES
-from app.web.request_context import RequestContext
 from app.web.shutdown import shutting_down
 
-log = logging.getLogger(__name__)
-
-
-class Refusal(NamedTuple):
-    status: int
-    reason: str
-    code: str
-    message: str
-
-
-# What gunicorn could not read, where 400 would be less than the truth; in the same words as deploy/nginx.conf.
-PROTOCOL_ERRORS: dict[type[Exception], Refusal] = {
-    LimitRequestLine: Refusal(414, "URI Too Long", "uri_too_long", "The URL is too long."),
-    LimitRequestHeaders: Refusal(
-        431,
-        "Request Header Fields Too Large",
-        "request_header_fields_too_large",
-        "The request's headers are too large.",
-    ),
-    ExpectationFailed: Refusal(
-        417, "Expectation Failed", "expectation_failed", "The server knows no expectation but 100-continue."
-    ),
-    UnsupportedTransferCoding: Refusal(
-        501, "Not Implemented", "not_implemented", "The server does not know this Transfer-Encoding."
-    ),
-}
-
-MAX_LINGERING_CLOSES = 64
+HEARTBEAT_SECONDS = 1.0  # the arbiter kills a worker that is silent for gunicorn's `timeout`
+IDLE_GRACE_SECONDS = 2.0  # how long a stopping worker still takes requests on connections that it has
+# Connections accepted in one round of the event loop. With one, the last of a burst waits for as many rounds; with
+# many, the worker that wakes first takes the whole burst.
+MAX_ACCEPT = 16
 UNREAD_BODY_SECONDS = 0.05
+UNREAD_BODY_BYTES = 64 * 1024
 
 
-class EnvelopeWorker(ThreadWorker):  # type: ignore[misc]
-    """gthread with better manners: its own refusals are envelopes, and nobody is kept waiting by somebody else."""
+class EnvelopeWorker(GeventWorker):  # type: ignore[misc]
+    """gevent worker that returns protocol errors in the JSON envelope and bounds how long a client may take.
 
-    transfer_seconds: float = 120  # gunicorn.conf.py sets it
+    A connection is a greenlet. Its base runs the keep-alive loop; this class adds the client's deadlines, a stop that
+    accepts what has already connected and then refuses, and a lingering close.
+    """
+
+    client_timeout: float = 120  # seconds; set by gunicorn.conf.py
 
     def init_process(self) -> None:
-        # Farewells have threads of their own: those that are refused by a full gateway would take all the others.
-        self._farewells = ThreadPoolExecutor(MAX_LINGERING_CLOSES)
+        self._connections: set[DeadlineSocket] = set()
+        self._stopping = Event()
         super().init_process()
 
-    def handle(self, conn: Any) -> Any:
-        if not isinstance(conn.sock, DeadlineSocket):
-            conn.sock = DeadlineSocket.adopt(conn.sock, self.transfer_seconds)
-        conn.sock.start_request_deadline()
-        return super().handle(conn)
+    def run(self) -> None:
+        """Serve until told to stop, then finish the requests that have been accepted.
+
+        Replaces `GeventWorker.run`, which polls once a second for a stop, drops connections that the kernel has
+        completed, and waits for idle ones as long as for calls.
+        """
+        pool = Pool(self.worker_connections)
+        servers = [self._start_server(sock, pool) for sock in self.sockets]
+        while not self._stopping.wait(HEARTBEAT_SECONDS):
+            self.notify()
+        for server in servers:
+            self._stop_accepting(server)
+        gevent.spawn_later(IDLE_GRACE_SECONDS, self._close_idle_connections)
+        give_up = time.monotonic() + self.cfg.graceful_timeout
+        while not pool.join(HEARTBEAT_SECONDS) and time.monotonic() < give_up:
+            self.notify()
+
+    def _start_server(self, listener: Any, pool: Pool) -> StreamServer:
+        listener.setblocking(False)
+        server = StreamServer(listener, handle=lambda client, addr: self.handle(listener, client, addr), spawn=pool)
+        if self.cfg.workers > 1:
+            server.max_accept = MAX_ACCEPT  # leave the next connections to the other workers
+        server.start()
+        return server
+
+    @staticmethod
+    def _stop_accepting(server: StreamServer) -> None:
+        """Accept the connections that the kernel has completed, then close the listener: later ones are refused."""
+        server.stop_accepting()
+        while accepted := server.do_read():
+            server.do_handle(*accepted)
+        server.close()
+
+    def _close_idle_connections(self) -> None:
+        while True:
+            stop_idle(self._connections)
+            gevent.sleep(HEARTBEAT_SECONDS)
+
+    def handle(self, listener: Any, client: Any, addr: Any) -> None:
+        connection = DeadlineSocket(
+            client, seconds=self.client_timeout, keepalive=self.cfg.keepalive, max_drain_bytes=MAX_DRAINED_BYTES
+        )
+        self._connections.add(connection)
+        try:
+            # For the listener's name, which it shares: a stop closes the listener itself.
+            super(GeventWorker, self).handle(connection, connection, addr)
+        finally:
+            self._connections.discard(connection)
+
+    def timeout_ctx(self) -> contextlib.AbstractContextManager[None]:
+        """The connection has deadlines of its own, for the wait and for the whole request."""
+        return contextlib.nullcontext()
+
+    def handle_request(self, listener_name: Any, req: Any, sock: DeadlineSocket, addr: Any) -> None:
+        sock.is_idle = False  # a pipelined request is read without a recv
+        super().handle_request(listener_name, req, sock, addr)
+        if not _finish_body(req, sock):
+            raise StopIteration  # the base closes the connection
+        sock.expect_request()
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         shutting_down.set()
         super().handle_exit(sig, frame)
+        self._stopping.set()
 
-    def finish_request(self, conn: Any, fs: Future[Any]) -> None:
-        if fs.cancelled() or fs.exception() or not fs.result():
-            # A close waits up to two seconds for the caller: not in this thread, which accepts everybody else.
-            closing = self._farewells.submit(_take_leave, conn.sock)
-            closing.add_done_callback(lambda _: self.method_queue.defer(self._forget_connection))
-        else:
-            super().finish_request(conn, fs)
-
-    def _keepalive_after(self, conn: Any, keepalive: bool) -> bool:
-        """A body that nobody reads is waited for in the farewell, if it is not here already."""
-        return keepalive and bool(conn.parser.finish_body(deadline=time.monotonic() + UNREAD_BODY_SECONDS))
-
-    def _forget_connection(self) -> None:
-        self.nr_conns -= 1
-
-    def set_accept_enabled(self, enabled: bool) -> None:
-        super().set_accept_enabled(enabled and self.alive)
-        if not self.alive:
-            self._leave_listeners()
-
-    def _leave_listeners(self) -> None:
-        """Takes in who has already connected, then closes the door, so that whoever comes later is refused at once.
-
-        gthread keeps the door open until its last call is done, and answers nobody who comes through it.
-        """
-        listeners: list[Any] = self.sockets
-        self.sockets: list[Any] = []
-        for listener in listeners:
-            listener.setblocking(False)
-            before = -1
-            while self.nr_conns != before:
-                before = self.nr_conns
-                self.accept(listener)
-            listener.close()
-
-    def _cap_keepalive(self, deadline: float) -> None:
-        """A stop waits for no connection on which nothing was ever sent."""
-        super()._cap_keepalive(deadline)
-        for conn in self.pending_conns:
-            conn.timeout = min(conn.timeout, deadline)
-
-    def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
-        """Answers and logs without a word of what was sent: the faulty header may be the one with the key."""
-        context = RequestContext(request_id=uuid.uuid4().hex)
-        if isinstance(exc, ParseException) and not isinstance(exc, InvalidResponseHeader | InvalidResponseHeaderName):
-            refusal = PROTOCOL_ERRORS.get(type(exc)) or _unreadable(exc)
-            self.log.warning("Malformed request: %s, request id %s", type(exc).__name__, context.request_id)
-        else:
-            refusal = _bug(context.request_id)
-            log.error("Unhandled exception", exc_info=exc, extra={"request_id": context.request_id})
-        error = GatewayError(refusal.message, code=refusal.code)
-        context.set_error(error)
-        body = json.dumps(error.envelope()).encode()
-        log_request(context, endpoint=None, status=refusal.status, bytes_in=0, bytes_out=len(body))
-        headers = {
-            "Content-Type": "application/json",
-            "Content-Length": str(len(body)),
-            "Connection": "close",
-            **context.headers(),
-            **error.headers(),
-        }
-        head = "\r\n".join(
-            [f"HTTP/1.1 {refusal.status} {refusal.reason}", *(f"{k}: {v}" for k, v in headers.items()), "", ""]
-        )
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         try:
-            client.sendall(head.encode("latin-1") + body)
+            client.sendall(protocol_error_response(exc))
         except OSError:
             self.log.debug("The sender of a malformed request is gone.")
 
 
-def _unreadable(error: ParseException) -> Refusal:
-    message = f"This is not a request that the server can read: {type(error).__name__}."
-    return Refusal(400, "Bad Request", "bad_request", message)
+def _finish_body(req: Any, sock: DeadlineSocket) -> bool:
+    """Read the rest of a body that the application left unread, if it is short and comes soon.
 
-
-def _bug(request_id: str) -> Refusal:
-    message = f"The gateway failed; the operator can find this by its request id, {request_id}."
-    return Refusal(500, "Internal Server Error", GatewayError.code, message)
-
-
-def _take_leave(sock: socket.socket) -> None:
-    """Closes without a reset, which would take the answer from a caller that is still sending: for two seconds."""
-    with contextlib.suppress(OSError):
-        sock.setblocking(True)
-        close_graceful(sock, max_drain=MAX_DRAINED_BYTES)
+    Returns whether the body has ended. Otherwise the next request cannot be found, and the connection must be closed.
+    """
+    if req.body.failed:
+        return False
+    sock.limit_request(UNREAD_BODY_SECONDS)
+    try:
+        req.body.read(UNREAD_BODY_BYTES)
+        return not req.body.read(1)
+    except (OSError, ParseException):
+        return False

@@ -8,7 +8,7 @@ import shlex
 import pytest
 from flask.testing import FlaskClient
 
-from app.server.worker import PROTOCOL_ERRORS, Refusal
+from app.server.protocol_errors import PROTOCOL_ERRORS, ProtocolError
 from app.web.body_limits import MAX_BODY_BYTES
 from tests.integration.raw_http import GENERATIONS
 from tests.support.nginx import SHIPPED
@@ -52,7 +52,7 @@ def test_each_code_is_always_or_never_retried() -> None:
 
 
 @pytest.mark.parametrize("refusal", NGINX_TOO, ids=lambda refusal: refusal.code)
-def test_malformed_requests_have_the_gateways_code_and_message(refusal: Refusal) -> None:
+def test_malformed_requests_have_the_gateways_code_and_message(refusal: ProtocolError) -> None:
     status = str(refusal.status)
     assert (MAPS["amux_code"][status], MAPS["amux_message"][status]) == (refusal.code, refusal.message)
 

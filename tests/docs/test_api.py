@@ -22,7 +22,7 @@ from app.schemas.aspect_ratio import SIZES
 from app.schemas.image_request_schema import GENERATIONS as GENERATIONS_SCHEMA
 from app.schemas.image_request_schema import ImageRequestSchema
 from app.schemas.normalization import ALIASES
-from app.server.worker import PROTOCOL_ERRORS
+from app.server.protocol_errors import PROTOCOL_ERRORS
 from app.services.payload import build_payload
 from app.settings import Settings
 from app.web.body_limits import MAX_BODY_BYTES

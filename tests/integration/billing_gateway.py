@@ -55,6 +55,7 @@ def billing_gateway(
     *,
     balance: int | None,
     limits: dict[str, Any] | None = None,
+    command: str | None = None,
     **variables: str,
 ) -> Iterator[BillingGateway]:
     """Start a gateway with one API key that has `balance` (micro-units; None is unlimited)."""
@@ -67,7 +68,7 @@ def billing_gateway(
         "AMUX_JOURNAL_FOLDER": str(tmp_path / "journal"),
     }
     try:
-        with processes.gateway(tmp_path, upstream_url, **(chosen | variables)) as gateway:
+        with processes.gateway(tmp_path, upstream_url, command, **(chosen | variables)) as gateway:
             yield BillingGateway(gateway, storage, secret)
     finally:
         storage.database.engine.dispose()

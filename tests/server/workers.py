@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import time
 
-from gunicorn.workers import gthread
-
 from app.server.worker import EnvelopeWorker
-
-gthread.DEFAULT_WORKER_DATA_TIMEOUT = 0.1
 
 
 class ShortTimeoutWorker(EnvelopeWorker):

@@ -91,12 +91,12 @@ def gateway_variables(port: int, upstream_url: str) -> dict[str, str]:
 
 
 @contextmanager
-def gateway(tmp_path: Path, upstream_url: str, **variables: str) -> Iterator[Served]:
-    """The Procfile's `web` process, in front of `upstream_url`."""
+def gateway(tmp_path: Path, upstream_url: str, command: str | None = None, **variables: str) -> Iterator[Served]:
+    """The Procfile's `web` process, or another `command`, in front of `upstream_url`."""
     port = free_port()
     chosen = gateway_variables(port, upstream_url) | variables
     log = tmp_path / f"gateway-{port}.log"
-    with serve(procfile_command("web"), f"http://{HOST}:{port}", "/readyz", log, chosen) as served:
+    with serve(command or procfile_command("web"), f"http://{HOST}:{port}", "/readyz", log, chosen) as served:
         yield served
 
 
