@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -47,13 +48,13 @@ class MinimaxClient:
         self._spool_folder = spool_folder
         # No session: it would apply proxies, cookies, redirects and netrc to every call.
         self._adapter = DeadlineAdapter(max_connections)
-        headers = {
+        self._headers = {
             "Authorization": f"Bearer {api_key}",
             "Content-Type": "application/json",
             "Accept-Encoding": "identity",
             "User-Agent": "amux-image-gateway",
         }
-        self._request_template = requests.Request("POST", f"{base_url}/v1/image_generation", headers).prepare()
+        self._request_template = requests.Request("POST", f"{base_url}/v1/image_generation").prepare()
 
     def generate_images(self, payload: Mapping[str, Any]) -> ImageResult:
         """Send `payload`, MiniMax's own fields, and return at least one image. The caller closes the result.
@@ -93,9 +94,10 @@ class MinimaxClient:
             return ImageResult(images, metadata, trace_id, call.elapsed_ms, close=spool.close)
 
     def _request(self, payload: Mapping[str, Any]) -> requests.PreparedRequest:
-        request, body = self._request_template.copy(), JsonBody(payload)
+        body = JsonBody(payload)
+        request = copy.copy(self._request_template)
         request.body = body  # type: ignore[assignment]
-        request.headers["Content-Length"] = str(len(body))
+        request.headers = {**self._headers, "Content-Length": str(len(body))}  # type: ignore[assignment]
         return request
 
     def _secrets(self, payload: Mapping[str, Any]) -> tuple[str, ...]:

@@ -10,7 +10,9 @@ from __future__ import annotations
 import http
 import http.client
 import io
+import select
 import socket
+import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,10 +20,14 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import requests.adapters
+from gevent import monkey
 from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, Retry
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import ConnectionPool
+from urllib3.util.ssl_ import create_urllib3_context
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -31,6 +37,8 @@ if TYPE_CHECKING:
 MAX_CONNECT_SECONDS = 5.0
 
 _TLS_RECORD_BYTES = 16 * 1024
+# gevent's own gives way to other greenlets, however short the wait: on a busy worker, for a whole round of them.
+_poll = monkey.get_original("select", "poll")
 
 # Only a failed connect is tried again. `read=False` re-raises; `read=0` would turn a timeout into a connection error,
 # and any list of statuses would send the paid POST again.
@@ -122,6 +130,15 @@ class _DeadlineResponse(http.client.HTTPResponse):
 class _DeadlineConnection(HTTPConnection):
     response_class = _DeadlineResponse
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether an idle connection can be used: the server has sent nothing on it, nor closed it."""
+        if self.sock is None:
+            return False
+        poll = _poll()
+        poll.register(self.sock.fileno(), select.POLLIN)
+        return not poll.poll(0)
+
     def connect(self) -> None:
         self.timeout = min(MAX_CONNECT_SECONDS, _current.get().remaining())
         super().connect()
@@ -140,6 +157,13 @@ class _DeadlineTLSConnection(_DeadlineConnection, HTTPSConnection):
         # The timeout applies to each TLS record anew, so a slow reader could stretch one send to hours.
         for start in range(0, len(data), _TLS_RECORD_BYTES):
             super().send(data[start : start + _TLS_RECORD_BYTES])
+
+
+def _tls_context() -> ssl.SSLContext:
+    """One context for all connections: loading the CA bundle takes some 20 ms, in which nothing else runs."""
+    context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED)
+    context.load_verify_locations(requests.adapters.DEFAULT_CA_BUNDLE_PATH)
+    return context
 
 
 class _Pool(HTTPConnectionPool):
@@ -163,6 +187,24 @@ class DeadlineAdapter(HTTPAdapter):
         if self._pool is None:
             self._pool = super().get_connection_with_tls_context(*args, **kwargs)
         return self._pool
+
+    def build_connection_pool_key_attributes(self, *args: Any, **kwargs: Any) -> Any:
+        host, options = super().build_connection_pool_key_attributes(*args, **kwargs)
+        if host["scheme"] == "https":
+            options = {"cert_reqs": "CERT_REQUIRED", "ssl_context": _tls_context()}
+        return host, options
+
+    def build_response(self, req: requests.PreparedRequest, resp: Any) -> requests.Response:
+        """A response without what requests adds for browsing: cookies, redirects and a guess at the encoding."""
+        response = requests.Response()
+        response.status_code = resp.status
+        response.headers = CaseInsensitiveDict(resp.headers)
+        response.raw = resp
+        response.request = req
+        return response
+
+    def cert_verify(self, *_: Any) -> None:
+        """The TLS context verifies certificates. requests would have each connection load the CA bundle anew."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)

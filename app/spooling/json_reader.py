@@ -51,7 +51,6 @@ class JsonReader:
 
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
-        self._marker = uuid.uuid4().hex
         self._long: dict[str, SpooledText] = {}
         self._rest = bytearray()
         self._half_escape = b""
@@ -131,7 +130,7 @@ class JsonReader:
 
     def _close_string(self) -> None:
         if self._spooled_from is not None:
-            name = f"{self._marker}-{len(self._long)}"
+            name = uuid.uuid4().hex
             size = self._spool.size - self._spooled_from
             outside = self._outside_base64 if len(self._outside_base64) <= MAX_OUTSIDE_BASE64 else None
             self._long[name] = SpooledText(

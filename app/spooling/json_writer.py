@@ -20,17 +20,16 @@ class JsonBody:
     def __init__(self, document: Any) -> None:
         """Raises TypeError for a value that JSON does not have, and ValueError for NaN and infinity."""
         leaves: dict[str, SpooledText] = {}
-        marker = uuid.uuid4().hex
 
         def placeholder(value: Any) -> str:
             if not isinstance(value, SpooledText):
                 raise TypeError(f"{type(value).__name__} cannot be written as JSON")
-            name = f"{marker}-{len(leaves)}"
+            name = uuid.uuid4().hex
             leaves[name] = value
             return name
 
         text = json.dumps(document, default=placeholder, allow_nan=False, separators=(",", ":"))
-        pieces = re.split(f"({marker}-[0-9]+)", text) if leaves else [text]
+        pieces = re.split(f"({'|'.join(leaves)})", text) if leaves else [text]
         self._parts = [leaves.get(piece) or piece.encode() for piece in pieces]
 
     def __len__(self) -> int:

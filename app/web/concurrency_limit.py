@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-
 from flask import Response, after_this_request
+from gevent.lock import BoundedSemaphore
 
 from app import metrics
 from app.errors import GatewayFull
@@ -17,7 +16,7 @@ class ConcurrencyLimit:
     """Number of image calls that one worker process handles at the same time."""
 
     def __init__(self, count: int) -> None:
-        self._free = threading.BoundedSemaphore(count)
+        self._free = BoundedSemaphore(count)
 
     def acquire(self) -> None:
         """A `before_request` hook that holds a slot until the response is sent.
