@@ -16,7 +16,7 @@ test: lint  ## run the linters and all tests; ARGS="-k name" passes arguments to
 	.venv/bin/pytest -n 2 --cov --cov-report=term-missing:skip-covered $(ARGS)
 
 bench: $(INSTALLED)  ## compare with LiteLLM, Portkey and nginx in under ten minutes (docs/benchmarks.md)
-	@scripts/install-bench-tools $(findstring gevent,$(ARGS))
+	@scripts/install-bench-tools
 	@.venv/bin/python -m bench $(ARGS)
 
 lint: $(INSTALLED)  ## run ruff and mypy

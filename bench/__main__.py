@@ -18,8 +18,8 @@ from bench.databases import STORED, databases
 from bench.load import Load, WrongResponseError
 from bench.payloads import write_payloads, write_requests
 from bench.scenarios import Figures, Scenario
-from bench.servers import ROOT, Gateway, Running, gateways, started, stub_gateway
-from bench.table import Results, figures_table, targets_table
+from bench.servers import ROOT, Gateway, Running, gateways, install_before, started, stub_gateway
+from bench.table import BEFORE, Results, figures_table, targets_table
 
 DEFAULT = "nginx,ours,litellm,portkey,ours-sqlite,ours-postgresql"
 
@@ -27,6 +27,8 @@ DEFAULT = "nginx,ours,litellm,portkey,ours-sqlite,ours-postgresql"
 def main() -> None:
     options = read_options()
     begin = time.monotonic()
+    if options.before:
+        install_before(options.before)
     with run_folder(options.keep) as folder, contextlib.ExitStack() as stack:
         write_payloads(folder)
         stub = stub_gateway(folder, build("stub", folder))
@@ -43,11 +45,14 @@ def main() -> None:
 
 def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("--only", default=DEFAULT, help=f"default {DEFAULT}; ours-gevent is available too")
+    parser.add_argument("--only", default=DEFAULT, help=f"default {DEFAULT}")
+    parser.add_argument("--before", metavar="REV", help="measure the code at this commit too, as ours-before")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--keep", action="store_true", help="keep the logs")
     options = parser.parse_args()
     options.only = options.only.split(",")
+    if options.before:
+        options.only.append(BEFORE)
     return options
 
 
@@ -73,7 +78,9 @@ def measure_fresh(load: Load, direct: Running, chosen: list[Gateway], folder: Pa
     results.add("direct", attempt(scenarios.held, load, direct, results))
     for scenario in scenarios.FRESH:
         for gateway in chosen:
-            if gateway.name in STORED:  # the cost of accounts is measured interleaved with ours, one call at a time
+            if (
+                gateway.name in STORED and scenario is not scenarios.held
+            ):  # the cost of accounts is measured interleaved with ours, one call at a time
                 continue
             with started(gateway, folder) as running:
                 results.add(gateway.name, scenarios.idle(running))

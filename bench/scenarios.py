@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 
 from bench.load import Load, Result
 from bench.measure import cpu_ms, memory_kb, watched
 from bench.payloads import BIG, HELD, PAUSED, SMALL, UPLOAD
-from bench.servers import Running
+from bench.servers import HOST, Running
 
 Figures = dict[str, float]
 Scenario = Callable[[Load, Running], Figures]
@@ -17,6 +19,8 @@ HELD_CALLS = 1000
 ARRIVAL_SECONDS = 4  # half of their duration: all are in flight for the other half
 FAST_PER_SECOND = 50
 AT_ONCE = 8
+SLOW_CONNECTIONS = 1500
+RECOVERY_SECONDS = 10
 SETTLE_SECONDS = 0.5  # work that a gateway does for a call after its response counts too
 
 
@@ -26,19 +30,19 @@ def one_connection(load: Load, running: Running) -> Figures:
 
 
 def many_connections(load: Load, running: Running) -> Figures:
-    return {
-        "cpu_small_ms": _cpu_a_call(running, lambda: load.fast(running.gateway, PAUSED, connections=256, seconds=3))
-    }
+    cpu_ms_a_call, result = _cpu_a_call(running, lambda: load.fast(running.gateway, PAUSED, connections=256, seconds=3))
+    return {"cpu_small_ms": cpu_ms_a_call, "p99_small_ms": result.p99_ms}
 
 
 def base64_responses(load: Load, running: Running) -> Figures:
-    return {"cpu_base64_ms": _cpu_a_call(running, lambda: load.counted(running.gateway, BIG, connections=4, calls=40))}
+    few, _ = _cpu_a_call(running, lambda: load.counted(running.gateway, BIG, connections=4, calls=40))
+    more, _ = _cpu_a_call(running, lambda: load.counted(running.gateway, BIG, connections=AT_ONCE, calls=40))
+    return {"cpu_base64_ms": few, "cpu_base64_8_ms": more}
 
 
 def uploads(load: Load, running: Running) -> Figures:
-    return {
-        "cpu_upload_ms": _cpu_a_call(running, lambda: load.counted(running.gateway, UPLOAD, connections=4, calls=32))
-    }
+    cpu_ms_a_call, _ = _cpu_a_call(running, lambda: load.counted(running.gateway, UPLOAD, connections=4, calls=32))
+    return {"cpu_upload_ms": cpu_ms_a_call}
 
 
 def held(load: Load, running: Running) -> Figures:
@@ -77,8 +81,22 @@ def upload_memory(load: Load, running: Running) -> Figures:
     return {"grown_upload_mb": _grown_mb(running, lambda: load.counted(running.gateway, UPLOAD, AT_ONCE, calls=32))}
 
 
+def memory_left(load: Load, running: Running) -> Figures:
+    """Memory that stays after 1,500 slow connections, which are then closed, and 7,400 ordinary calls."""
+    before_kb = memory_kb(running.pid)
+    head = b"POST /v1/images/generations HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    with ExitStack() as stack:
+        for _ in range(SLOW_CONNECTIONS):
+            connection = stack.enter_context(socket.create_connection((HOST, running.gateway.port)))
+            connection.sendall(head)
+        time.sleep(SETTLE_SECONDS)
+    load.counted(running.gateway, SMALL, connections=64, calls=7400)
+    time.sleep(RECOVERY_SECONDS)
+    return {"left_mb": (memory_kb(running.pid) - before_kb) / 1024}
+
+
 # Each runs on a freshly started gateway: memory left by an earlier scenario would hide what this one takes.
-FRESH: tuple[Scenario, ...] = (held, base64_memory, upload_memory)
+FRESH: tuple[Scenario, ...] = (held, base64_memory, upload_memory, memory_left)
 # Repeated, one gateway after the other, so that other load on the machine affects all of them.
 INTERLEAVED: tuple[Scenario, ...] = (one_connection, many_connections, base64_responses, uploads)
 
@@ -94,11 +112,11 @@ def warm_up(load: Load, running: Running) -> None:
     time.sleep(SETTLE_SECONDS)
 
 
-def _cpu_a_call(running: Running, calls: Callable[[], Result]) -> float:
+def _cpu_a_call(running: Running, calls: Callable[[], Result]) -> tuple[float, Result]:
     before = cpu_ms(running.pid)
     result = calls()
     time.sleep(SETTLE_SECONDS)
-    return (cpu_ms(running.pid) - before) / result.upstream_calls
+    return (cpu_ms(running.pid) - before) / result.upstream_calls, result
 
 
 def _grown_mb(running: Running, calls: Callable[[], Result]) -> float:

