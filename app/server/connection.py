@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from _typeshed import ReadableBuffer
 
+MAX_JOINED_BYTES = 64 * 1024  # of a head and the first part of its body
 LINGER_SECONDS = 2.0  # how long a close waits for a client that is still sending
 
 
@@ -51,6 +52,7 @@ class DeadlineSocket(gevent.socket.socket):  # type: ignore[misc]
         self.is_idle = True
         self._receive_by = time.monotonic() + self._keepalive
         self._send_by = 0.0
+        self._head = b""
 
     def limit_request(self, seconds: float) -> None:
         """Give the rest of the request at most `seconds`."""
@@ -72,7 +74,27 @@ class DeadlineSocket(gevent.socket.socket):  # type: ignore[misc]
         return data
 
     def sendall(self, data: ReadableBuffer, flags: int = 0) -> None:
-        self._send_by = self._send_by or time.monotonic() + self.seconds
+        """Send the rest of a response. Its head, the first that is sent, waits for the body or `flush`.
+
+        gunicorn writes the two one by one, which would be two packets, and wake the client twice.
+        """
+        if not self._send_by:
+            self._send_by = time.monotonic() + self.seconds
+            self._head = bytes(data)
+            return
+        head, self._head = self._head, b""
+        self._send(head + bytes(data) if len(head) + len(data) <= MAX_JOINED_BYTES else head, flags)
+        if len(head) + len(data) > MAX_JOINED_BYTES:
+            self._send(data, flags)
+
+    def flush(self) -> None:
+        """Send the head of a response that has no body."""
+        head, self._head = self._head, b""
+        self._send(head)
+
+    def _send(self, data: ReadableBuffer, flags: int = 0) -> None:
+        if not data:
+            return
         self._set_timeout(self._send_by)
         try:
             super().sendall(data, flags)
@@ -88,6 +110,7 @@ class DeadlineSocket(gevent.socket.socket):  # type: ignore[misc]
     def close(self) -> None:
         """Lingering close: a reset would discard the response that a client, still sending, has not read yet."""
         with contextlib.suppress(OSError):
+            self.flush()
             self.shutdown(SHUT_WR)
             self._drain()
         super().close()

@@ -97,6 +97,7 @@ class EnvelopeWorker(GeventWorker):  # type: ignore[misc]
     def handle_request(self, listener_name: Any, req: Any, sock: DeadlineSocket, addr: Any) -> None:
         sock.is_idle = False  # a pipelined request is read without a recv
         super().handle_request(listener_name, req, sock, addr)
+        sock.flush()
         if not _finish_body(req, sock):
             raise StopIteration  # the base closes the connection
         sock.expect_request()
