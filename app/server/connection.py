@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Iterable
 
-    from _typeshed import ReadableBuffer
-
 MAX_JOINED_BYTES = 64 * 1024  # of a head and the first part of its body
 LINGER_SECONDS = 2.0  # how long a close waits for a client that is still sending
 
@@ -73,17 +71,17 @@ class DeadlineSocket(gevent.socket.socket):  # type: ignore[misc]
             self._receive_by = time.monotonic() + self.seconds
         return data
 
-    def sendall(self, data: ReadableBuffer, flags: int = 0) -> None:
+    def sendall(self, data: bytes, flags: int = 0) -> None:
         """Send the rest of a response. Its head, the first that is sent, waits for the body or `flush`.
 
         gunicorn writes the two one by one, which would be two packets, and wake the client twice.
         """
         if not self._send_by:
             self._send_by = time.monotonic() + self.seconds
-            self._head = bytes(data)
+            self._head = data
             return
         head, self._head = self._head, b""
-        self._send(head + bytes(data) if len(head) + len(data) <= MAX_JOINED_BYTES else head, flags)
+        self._send(head + data if len(head) + len(data) <= MAX_JOINED_BYTES else head, flags)
         if len(head) + len(data) > MAX_JOINED_BYTES:
             self._send(data, flags)
 
@@ -92,7 +90,7 @@ class DeadlineSocket(gevent.socket.socket):  # type: ignore[misc]
         head, self._head = self._head, b""
         self._send(head)
 
-    def _send(self, data: ReadableBuffer, flags: int = 0) -> None:
+    def _send(self, data: bytes, flags: int = 0) -> None:
         if not data:
             return
         self._set_timeout(self._send_by)
