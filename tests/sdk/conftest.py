@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.fake_minimax import FakeMinimax
-from tests.support.gateway_and_upstream import GatewayAndUpstream
+from tests.support.gateway_and_upstream import GatewayAndUpstream, upstream  # noqa: F401
 from tests.support.images import JPEG
 from tests.support.nginx import needs_nginx, nginx
 from tests.support.processes import Served
@@ -39,14 +39,11 @@ def through(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def upstream(gateway_and_upstream: GatewayAndUpstream) -> FakeMinimax:
-    """The fake MiniMax behind `gateway`, reset: no requests received, and a success with one image as its script."""
-    return gateway_and_upstream.reset_upstream()
-
-
-@pytest.fixture
 def gateway(
-    gateway_and_upstream: GatewayAndUpstream, upstream: FakeMinimax, through: str, request: pytest.FixtureRequest
+    gateway_and_upstream: GatewayAndUpstream,
+    upstream: FakeMinimax,  # noqa: F811
+    through: str,
+    request: pytest.FixtureRequest,
 ) -> Served:
     """A real gunicorn in front of `upstream`, at the address that the client calls."""
     return at(gateway_and_upstream.gateway, through, "nginx_of_gateway", request)

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from tests.support import processes
 from tests.support.fake_minimax import FakeMinimax, respond, start_fake_minimax, success
 from tests.support.processes import Served
@@ -28,3 +30,15 @@ class GatewayAndUpstream:
 def start_gateway_and_upstream(folder: Path) -> Iterator[GatewayAndUpstream]:
     with start_fake_minimax() as upstream, processes.gateway(folder, upstream.url) as gateway:
         yield GatewayAndUpstream(upstream, gateway)
+
+
+@pytest.fixture
+def upstream(gateway_and_upstream: GatewayAndUpstream) -> FakeMinimax:
+    """The fake MiniMax behind `gateway`, reset: no requests received, and a success with one image as its script."""
+    return gateway_and_upstream.reset_upstream()
+
+
+@pytest.fixture
+def gateway(gateway_and_upstream: GatewayAndUpstream, upstream: FakeMinimax) -> Served:
+    """A real gunicorn in front of `upstream`."""
+    return gateway_and_upstream.gateway
