@@ -8,7 +8,7 @@ INSTALLED := .venv/.installed
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
 
-run: $(INSTALLED)  ## start the gateway, with the sandbox if MINIMAX_API_KEY is not set
+run: $(INSTALLED)  ## start the gateway, with the sandbox if no MiniMax key is set
 	@.venv/bin/python scripts/run.py
 
 test: lint  ## run the linters and all tests; ARGS="-k name" passes arguments to pytest

@@ -1,4 +1,7 @@
-"""`make run`: starts the gateway with the Procfile's commands, and the sandbox too if MINIMAX_API_KEY is not set."""
+"""`make run`: starts the gateway with the Procfile's commands, and the sandbox unless MiniMax is to draw.
+
+The sandbox is started if no MiniMax key is set, or if a SANDBOX_… variable is: the keys are then the sandbox's.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 
 import honcho.manager
@@ -73,9 +77,9 @@ def main() -> int:
     environment["PORT"] = str(check_port(environment.get("PORT", "8000")))
     if not (environment.get("AMUX_API_KEYS") or environment.get("DATABASE_URL")):
         environment["AMUX_API_KEYS"] = f"amux-{secrets.token_urlsafe(32)}"
-    names = ["web"]
-    if not environment.get("MINIMAX_API_KEY"):
-        environment |= sandbox_environment()
+    names, reason = ["web"], sandbox_reason(environment)
+    if reason is not None:
+        environment |= sandbox_environment(environment)
         names.append("sandbox")
 
     commands = parse_procfile((ROOT / "Procfile").read_text()).processes
@@ -87,7 +91,7 @@ def main() -> int:
         manager.add_process(name, f"exec {commands[name]}", env=env, cwd=str(ROOT))
     # A closed terminal stops the processes as Ctrl-C does.
     signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
-    threading.Thread(target=announce, args=(environment, "sandbox" in names), daemon=True).start()
+    threading.Thread(target=announce, args=(environment, reason), daemon=True).start()
     manager.loop()
     return 0 if manager.returncode in (0, 130, 143) else 1
 
@@ -113,15 +117,31 @@ def check_port(text: str) -> int:
         )
 
 
-def sandbox_environment() -> dict[str, str]:
-    """Variables that give the sandbox a free port and a key, and point the gateway to it."""
+def sandbox_reason(environment: Mapping[str, str]) -> str | None:
+    """Why the sandbox takes MiniMax's place; None if it does not. Its port alone, which this script sets, is none."""
+    chosen = sorted(name for name in environment if name.startswith("SANDBOX_") and name != "SANDBOX_PORT")
+    for name in filter(environment.get, chosen):
+        return f"{name} is set"
+    return None if has_minimax_key(environment) else "MINIMAX_API_KEY is not set"
+
+
+def has_minimax_key(environment: Mapping[str, str]) -> bool:
+    return bool(environment.get("MINIMAX_API_KEY") or environment.get("MINIMAX_API_KEYS"))
+
+
+def sandbox_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Variables that give the sandbox a free port and point the gateway to it, with a key if there is none.
+
+    The gateway sets no rate for its keys unless it is told to, or the sandbox has one.
+    """
     with socket.create_server((HOST, 0)) as probe:
         port = str(probe.getsockname()[1])
-    return {
-        "SANDBOX_PORT": port,
-        "MINIMAX_BASE_URL": f"http://{HOST}:{port}",
-        "MINIMAX_API_KEY": secrets.token_urlsafe(24),
-    }
+    chosen = {"SANDBOX_PORT": port, "MINIMAX_BASE_URL": f"http://{HOST}:{port}"}
+    if not has_minimax_key(environment):
+        chosen["MINIMAX_API_KEY"] = secrets.token_urlsafe(24)
+    if "MINIMAX_REQUESTS_PER_MINUTE" not in environment and not environment.get("SANDBOX_REQUESTS_PER_MINUTE"):
+        chosen["MINIMAX_REQUESTS_PER_MINUTE"] = "0"
+    return chosen
 
 
 def without_workers(environment: dict[str, str]) -> dict[str, str]:
@@ -129,8 +149,11 @@ def without_workers(environment: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if name != "WEB_CONCURRENCY"}
 
 
-def announce(environment: dict[str, str], sandbox: bool) -> None:
-    """Print example commands once the gateway, and the sandbox if there is one, respond."""
+def announce(environment: dict[str, str], sandbox: str | None) -> None:
+    """Print example commands once the gateway, and the sandbox if there is one, respond.
+
+    `sandbox` is why there is one, or None.
+    """
     base_url = f"http://{HOST}:{environment['PORT']}"
     needed = [f"{base_url}/readyz"] + ([f"{environment['MINIMAX_BASE_URL']}/healthz"] if sandbox else [])
     give_up = time.monotonic() + START_SECONDS
@@ -142,7 +165,7 @@ def announce(environment: dict[str, str], sandbox: bool) -> None:
     flask = shlex.quote(sys.executable) + " -m flask"
     text = READY.format(
         base_url=base_url,
-        upstream="the built-in sandbox (MINIMAX_API_KEY is not set)" if sandbox else "MiniMax, which charges for them",
+        upstream=f"the built-in sandbox ({sandbox})" if sandbox else "MiniMax, which charges for them",
         keys=KEY.format(key=shlex.quote(key)) if key else KEYS.format(root=shlex.quote(str(ROOT)), flask=flask),
         key=repr(key) if key else 'os.environ["AMUX_API_KEY"]',
         imports="" if key else "import os\n  ",

@@ -15,6 +15,8 @@ from flask.typing import ResponseReturnValue
 from marshmallow import ValidationError
 from PIL import Image
 
+from app.sandbox.accounts import Accounts
+from app.sandbox.call_counter import CallCounter
 from app.sandbox.drawing import draw_jpeg
 from app.sandbox.fault_injection import InjectedFaults, UnknownFault, break_connection
 from app.sandbox.rules import RequestSchema, open_reference, pixels_of
@@ -63,14 +65,15 @@ class SandboxError(Exception):
         self.message = message or _MESSAGES.get(code, "injected error")
 
 
-def create_sandbox(api_key: str) -> Flask:
-    """Return the stand-in as a WSGI app that accepts `api_key` only."""
+def create_sandbox(accounts: Accounts) -> Flask:
+    """Return the stand-in as a WSGI app that accepts the keys of `accounts` only."""
     app = Flask(__name__, static_folder=None)
     store = ImageStore()
+    counter = CallCounter(accounts.requests_per_minute)
 
     @app.post("/v1/image_generation")
     def image_generation() -> ResponseReturnValue:
-        _check_key(api_key)
+        _check_key(accounts, counter)
         fields, reference, faults = _read(request.get_json(silent=True))
         return _inject(faults) or _success(fields, _draw(fields, reference, faults.withheld), store)
 
@@ -89,9 +92,13 @@ def create_sandbox(api_key: str) -> Flask:
     return app
 
 
-def _check_key(api_key: str) -> None:
-    if request.headers.get("Authorization") != f"Bearer {api_key}":
-        raise SandboxError(1004)
+def _check_key(accounts: Accounts, counter: CallCounter) -> None:
+    scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+    code = accounts.code(key) if scheme == "Bearer" else 1004
+    if code is not None:
+        raise SandboxError(code)
+    if not counter.begin(key):
+        raise SandboxError(1002)
 
 
 def _read(body: Any) -> tuple[dict[str, Any], Image.Image | None, InjectedFaults]:

@@ -2,6 +2,7 @@
 
 import os
 
+from app.sandbox.accounts import Accounts
 from app.sandbox.app import create_sandbox
 
-app = create_sandbox(os.environ["MINIMAX_API_KEY"])
+app = create_sandbox(Accounts.from_environment(os.environ))

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,7 +85,7 @@ def start(variables: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
 def running(folder: Path, **variables: str) -> Iterator[Run]:
     mark, port = new_mark(), free_port()
     log = folder / f"run-{port}.log"
-    process = start({"PORT": str(port), MARK: mark} | variables, log)
+    process = start({"PORT": str(port), MARK: mark, "AMUX_STATE_FOLDER": str(folder / "state")} | variables, log)
     run = Run(f"http://{HOST}:{port}", mark, process, log)
     try:
         wait_until(lambda: "Ctrl-C stops it" in run.printed or process.poll() is not None, "lines to paste")
@@ -197,12 +198,94 @@ def test_with_a_minimax_key_no_sandbox_is_started(tmp_path: Path) -> None:
         running(tmp_path, MINIMAX_API_KEY=UPSTREAM_KEY, MINIMAX_BASE_URL=upstream.url) as run,
     ):
         assert "images come from MiniMax, which charges for them" in run.printed
-        assert "sandbox" not in run.printed
+        assert "sandbox" not in run.printed.replace(str(ROOT), "")
         assert UPSTREAM_KEY not in run.printed
         data = generation("a").replace(b"caller-key-for-tests", run.key.encode())
         assert ask(run.url, data).status == 200
     [received] = upstream.received
     assert received.headers["authorization"] == f"Bearer {UPSTREAM_KEY}"
+
+
+def test_several_minimax_keys_start_no_sandbox_either(tmp_path: Path) -> None:
+    with (
+        start_fake_minimax() as upstream,
+        running(tmp_path, MINIMAX_API_KEYS=f"{UPSTREAM_KEY},second-key", MINIMAX_BASE_URL=upstream.url) as run,
+    ):
+        assert "images come from MiniMax, which charges for them" in run.printed
+        assert "sandbox" not in run.printed.replace(str(ROOT), "")
+        assert rates(run) == ["10", "10"]
+
+
+def rates(run: Run) -> list[str]:
+    """The rates of the upstream keys, as the gateway logs them at its start."""
+    [line] = re.findall(r'"Upstream keys: ([^"]*)"', run.printed)
+    return [key.partition(" at ")[2] for key in line.split(", ")]
+
+
+def code(run: Run, prompt: str = "a") -> str | None:
+    """The error code of a call, None if an image was drawn."""
+    response = ask(run.url, generation(prompt).replace(b"caller-key-for-tests", run.key.encode()))
+    error = json.loads(response.body).get("error")
+    return error["code"] if error else None
+
+
+def test_without_a_key_the_gateway_does_not_pace(run: Run) -> None:
+    assert rates(run) == ["any rate"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"MINIMAX_REQUESTS_PER_MINUTE": "7"}, "7"),
+        ({"SANDBOX_REQUESTS_PER_MINUTE": "3"}, "10"),
+        ({"SANDBOX_REQUESTS_PER_MINUTE": "3", "MINIMAX_REQUESTS_PER_MINUTE": "0"}, "any rate"),
+        ({"MINIMAX_API_KEY": "one-key", "SANDBOX_REFUSED_KEYS": "one-key"}, "any rate"),
+    ],
+    ids=str,
+)
+def test_the_gateway_paces_if_it_is_told_to_or_the_sandbox_has_a_rate(
+    tmp_path: Path, variables: dict[str, str], expected: str
+) -> None:
+    with running(tmp_path, **variables) as run:
+        assert rates(run) == [expected]
+        assert "images come from the built-in sandbox (" in run.printed
+
+
+def test_with_a_sandbox_variable_the_given_keys_are_the_sandboxes(tmp_path: Path) -> None:
+    """Two keys draw one image each; a third is empty and a fourth refused; then MiniMax's verdict is passed on."""
+    chosen = {
+        "MINIMAX_API_KEYS": "refused-key,empty-key,first-key,second-key:5",
+        "SANDBOX_REQUESTS_PER_MINUTE": "1",
+        "SANDBOX_EMPTY_KEYS": "empty-key",
+        "SANDBOX_REFUSED_KEYS": "refused-key",
+        "MINIMAX_REQUESTS_PER_MINUTE": "0",
+        "AMUX_REST_KEYS": "false",
+    }
+    with running(tmp_path, **chosen) as run:
+        assert "images come from the built-in sandbox (SANDBOX_EMPTY_KEYS is set)" in run.printed
+        assert rates(run) == ["any rate", "any rate", "any rate", "5"]
+        assert [code(run), code(run)] == [None, None]
+        assert code(run) in {"1002", "1004", "1008"}
+        assert not [key for key in ("refused-key", "empty-key", "first-key", "second-key") if key in run.printed]
+
+
+def test_with_a_rate_and_two_keys_no_caller_sees_1002(tmp_path: Path) -> None:
+    chosen = {
+        "MINIMAX_API_KEYS": "first-key,second-key",
+        "SANDBOX_REQUESTS_PER_MINUTE": "10",
+        "AMUX_QUEUE_SECONDS": "0",
+    }
+    with running(tmp_path, **chosen) as run, ThreadPoolExecutor(30) as callers:
+        codes = list(callers.map(lambda number: code(run, f"image {number}"), range(30)))
+        assert sorted(codes, key=str) == [None] * 20 + ["upstream_busy"] * 10
+
+
+def test_a_wrong_sandbox_variable_is_named_and_stops_everything(tmp_path: Path) -> None:
+    for name, value in {"SANDBOX_REQUESTS_PER_MINUTE": "secretly", "SANDBOX_EMPTY_KEYS": "secretly"}.items():
+        printed = refused({"PORT": str(free_port()), name: value}, tmp_path / "log")
+        assert f"{name}: Expected " in printed
+        assert "Traceback" not in printed
+        assert "secretly" not in printed
 
 
 def test_proxy_variables_are_ignored_for_loopback(tmp_path: Path) -> None:
@@ -215,7 +298,7 @@ def test_proxy_variables_are_ignored_for_loopback(tmp_path: Path) -> None:
 def refused(variables: dict[str, str], log: Path) -> str:
     """The output of a run that cannot start."""
     mark = new_mark()
-    process = start(variables | {MARK: mark}, log)
+    process = start(variables | {MARK: mark, "AMUX_STATE_FOLDER": str(log.parent / "state")}, log)
     assert process.wait(PATIENCE) == 1
     wait_until(lambda: marked_processes(mark) == [], "no process left")
     return log.read_text()

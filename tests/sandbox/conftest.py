@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from app.sandbox.accounts import Accounts
 from app.sandbox.app import create_sandbox
 from tests.support.processes import UPSTREAM_KEY
 
@@ -16,7 +17,7 @@ Draw = Callable[..., Any]
 
 @pytest.fixture
 def sandbox() -> FlaskClient:
-    client = create_sandbox(UPSTREAM_KEY).test_client()
+    client = create_sandbox(Accounts.of(UPSTREAM_KEY)).test_client()
     client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {UPSTREAM_KEY}"
     return client
 

@@ -6,6 +6,7 @@ import base64
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -163,15 +164,17 @@ def test_a_body_that_is_not_a_json_object_is_2013(sandbox: FlaskClient, body: by
 # Imports
 
 
-def test_the_gateway_imports_neither_pillow_nor_the_sandbox() -> None:
+def test_the_gateway_imports_neither_pillow_nor_the_sandbox(tmp_path: Path) -> None:
     script = """
 import sys, wsgi
 print([name for name in sys.modules if name.split(".")[0] == "PIL" or name.startswith("app.sandbox")])
 print("app.minimax.client" in sys.modules)
 """
-    variables = {"AMUX_API_KEYS": "a", "MINIMAX_API_KEY": "b"}
+    variables = {"AMUX_API_KEYS": "a", "MINIMAX_API_KEY": "b", "AMUX_STATE_FOLDER": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=variables, capture_output=True, text=True)
-    assert done.stdout.splitlines() == ["[]", "True"], done.stderr
+    logged, *printed = done.stdout.splitlines()
+    assert "Upstream keys: " in logged
+    assert printed == ["[]", "True"], done.stderr
 
 
 def test_the_sandbox_imports_nothing_of_the_gateway_but_the_model_catalog() -> None:
