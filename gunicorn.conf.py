@@ -63,7 +63,7 @@ _hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 resource.setrlimit(resource.RLIMIT_NOFILE, (_hard_limit, _hard_limit))
 
 # A call leaves some hundred objects in cycles. At Python's default of 700 the collector took a sixth of the CPU.
-GC_THRESHOLD = 20_000
+GC_THRESHOLD = 10_000
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGQUIT, signal.SIGINT)
 
 

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
-
 from flask import Flask
 
 from app import metrics
-from app.accounts.api_key import Authenticator, StaticApiKeys
-from app.accounts.billing import Billing, NoBilling
-from app.accounts.rate_limiter import NoRateLimits, RateLimiter
-from app.blueprints.health import health
+from app.blueprints.health import create_health_blueprint
 from app.blueprints.images import create_images_blueprint
 from app.blueprints.models import create_models_blueprint
 from app.blueprints.usage import register_usage
-from app.minimax.client import MinimaxClient
+from app.components import create_accounts, create_client, create_key_pool
 from app.minimax.error_codes import STATUS_CODES, WITHOUT_CODE
+from app.pacing.store import WINDOW_SECONDS
 from app.services.image_service import ImageService, Minimax
 from app.settings import Settings
 from app.web.authentication import create_authenticator
@@ -27,23 +21,19 @@ from app.web.error_handlers import register_error_handlers
 from app.web.request_body import GatewayRequest
 from app.web.request_hooks import register_request_hooks
 
-if TYPE_CHECKING:
-    from app.storage.storage import Storage
 
-# Seconds past its deadline after which a call of a dead worker stops counting against its key's limits.
-LIMIT_MARGIN_SECONDS = 60
+def create_app(
+    settings: Settings | None = None, minimax: Minimax | None = None, *, window_seconds: float = WINDOW_SECONDS
+) -> Flask:
+    """The gateway as a WSGI app. Without arguments it reads the environment (`ConfigError` if that is wrong).
 
-
-def create_app(settings: Settings | None = None, minimax: Minimax | None = None) -> Flask:
-    """Create the gateway's WSGI app.
-
-    Without `settings` the environment is read, which raises `ConfigError` if it is wrong. `minimax` takes the client's
-    place, for tests.
+    `window_seconds` is in which MiniMax counts the calls of a key. Tests shorten it.
     """
     settings = settings or Settings.from_env()
     metrics.register_upstream_codes({*map(str, STATUS_CODES), *WITHOUT_CODE})
     accounts = create_accounts(settings)
-    service = ImageService(minimax or create_client(settings), accounts.rate_limiter, accounts.billing)
+    key_pool = create_key_pool(settings, window_seconds)
+    service = ImageService(minimax or create_client(settings), key_pool, accounts.rate_limiter, accounts.billing)
     authenticate = create_authenticator(accounts.authenticator)
 
     app = Flask(__name__, static_folder=None)
@@ -58,47 +48,7 @@ def create_app(settings: Settings | None = None, minimax: Minimax | None = None)
     register_error_handlers(app)
     app.register_blueprint(create_images_blueprint(settings, service, authenticate))
     app.register_blueprint(create_models_blueprint(settings, authenticate))
-    app.register_blueprint(health)
+    app.register_blueprint(create_health_blueprint(key_pool))
     if accounts.storage:
         register_usage(app, accounts.storage, authenticate)
     return app
-
-
-def create_client(settings: Settings) -> MinimaxClient:
-    return MinimaxClient(
-        settings.minimax_base_url,
-        settings.minimax_api_key,
-        settings.minimax_timeout_seconds,
-        max_connections=settings.max_calls,
-        spool_folder=settings.spool_folder,
-    )
-
-
-@dataclass(frozen=True)
-class Accounts:
-    """The accounts backend: authentication, rate limits and billing. `storage` is None without a database."""
-
-    authenticator: Authenticator
-    rate_limiter: RateLimiter
-    billing: Billing
-    storage: Storage | None = None
-
-
-def create_accounts(settings: Settings) -> Accounts:
-    """Create the accounts backend: static keys, or a database. Opens no connection yet, so it is safe before a fork."""
-    if not settings.database_url:
-        return Accounts(StaticApiKeys(settings.api_keys), NoRateLimits(), NoBilling())
-
-    # Imported here, because SQLAlchemy, alembic and redis take 45 MB, which a gateway without a database does not need.
-    from app.limits.rate_limiter import create_rate_limiter
-    from app.storage.storage import Storage
-
-    rate_limiter = create_rate_limiter(settings.redis_url, settings.minimax_timeout_seconds + LIMIT_MARGIN_SECONDS)
-    storage = Storage(
-        settings.database_url,
-        prices=settings.prices,
-        journal_folder=Path(settings.journal_folder),
-        max_call_seconds=settings.minimax_timeout_seconds,
-        usage_days=settings.usage_days,
-    )
-    return Accounts(storage.authenticator, rate_limiter, storage.billing, storage)

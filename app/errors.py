@@ -6,7 +6,7 @@ false, because a retry may be charged a second time.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 ERROR_TYPE = "minimax_image_error"
 MAX_RETRY_AFTER_SECONDS = 60  # the OpenAI SDKs ignore a longer Retry-After
@@ -50,9 +50,15 @@ class UpstreamError(GatewayError):
 
     `outcome_unknown` is True if MiniMax may have drawn, and billed, images that were not received. `trace_id` is
     MiniMax's id of the call and `upstream_ms` its duration in milliseconds; both are for the log.
+
+    `key_fault` says what the call revealed about the upstream key: `rate` (it has begun too many calls), `account` (its
+    balance or quota is used up), or `refused`. Such a call has drawn nothing. `key_rest_seconds` is how long MiniMax
+    wants to be left alone with that key, if it said so.
     """
 
     outcome_unknown: bool = False
+    key_fault: Literal["rate", "account", "refused"] | None = None
+    key_rest_seconds: int | None = None
     trace_id: str | None = None
     upstream_ms: int | None = None
 
@@ -102,6 +108,37 @@ class GatewayFull(GatewayError):
     should_retry = True
     retry_after = 2
     message = f"The gateway is at its concurrency limit; retry in {retry_after} seconds."
+    drain_body = False
+
+
+class UpstreamBusy(UpstreamError):
+    """429: no upstream key had a turn for this call in time. Nothing was sent. `retry_after` is in seconds."""
+
+    http_status = 429
+    code = "upstream_busy"
+    should_retry = True
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__(f"All upstream keys are busy; nothing was sent to MiniMax. Retry in {retry_after} seconds.")
+        self.retry_after = retry_after
+
+
+class ShuttingDown(UpstreamError):
+    """503: the gateway stops before this call had its turn. Nothing was sent to MiniMax, so a retry is safe."""
+
+    http_status = 503
+    code = "shutting_down"
+    should_retry = True
+    retry_after = 2
+    message = f"The gateway is shutting down; nothing was sent to MiniMax. Retry in {retry_after} seconds."
+
+
+class CallerGone(GatewayError):
+    """The caller disconnected before its turn, so nothing was sent. 499 is nginx's status for it, seen in logs only."""
+
+    http_status = 499
+    code = "caller_gone"
+    message = "The caller disconnected before its turn; nothing was sent to MiniMax."
     drain_body = False
 
 

@@ -39,6 +39,13 @@ DATABASE_UNAVAILABLE = Gauge(
 JOURNAL_ENTRIES = Gauge("amux_journal_pieces", "Journal entries waiting for replay", multiprocess_mode="livemax")
 UNKNOWN_OUTCOMES = Counter("amux_unknown_outcomes", "Reservations closed as unknown: MiniMax may have drawn and billed")
 REJECTED_FULL = Counter("amux_refused_full", "Calls rejected by the concurrency limit")
+CALLS_WAITING = Gauge(
+    "amux_calls_waiting", "Calls waiting for a turn with an upstream key", multiprocess_mode="livesum"
+)
+QUEUE_SECONDS = Histogram("amux_queue_seconds", "Time a call waited for its turn, in seconds", buckets=SECONDS)
+QUEUE_REJECTED = Counter("amux_queue_rejected", "Calls rejected because no turn came in time, by reason", ["reason"])
+KEY_RESTS = Counter("amux_upstream_key_rests", "Times that an upstream key began to rest, by reason", ["reason"])
+KEYS = Gauge("amux_upstream_keys", "Upstream keys by state", ["state"], multiprocess_mode="mostrecent")
 REQUEST_BYTES = Counter("amux_request_bytes", "Request body bytes received")
 RESPONSE_BYTES = Counter("amux_response_bytes", "Response body bytes sent")
 
@@ -49,6 +56,18 @@ for _model in MODELS:
     IMAGES_DELIVERED.labels(_model.id)
 
 
+for _reason in ("rate", "account", "refused"):
+    KEY_RESTS.labels(_reason)
+for _reason in ("queue_full", "not_in_time", "store_unavailable"):
+    QUEUE_REJECTED.labels(_reason)
+
+
+def set_key_states(states: Collection[str]) -> None:
+    """`states` has `healthy`, `rate`, `account` or `refused` for each upstream key."""
+    for state in ("healthy", "rate", "account", "refused"):
+        KEYS.labels(state).set(sum(one == state for one in states))
+
+
 _upstream_codes: set[str] = {SUCCESS, OTHER}
 
 
@@ -57,6 +76,10 @@ def register_upstream_codes(codes: Collection[str]) -> None:
     _upstream_codes.update(codes)
     for code in _upstream_codes:
         UPSTREAM_CALLS.labels(code)
+
+
+def count_upstream_call(code: str) -> None:
+    UPSTREAM_CALLS.labels(upstream_label(code)).inc()
 
 
 def upstream_label(code: str) -> str:

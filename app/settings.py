@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 # Operator commands make no MiniMax calls and charge nothing, so they run without these.
-_WITHOUT_SECRETS: Mapping[str, Any] = {"api_keys": (), "minimax_api_key": "", "prices": {}}
+_WITHOUT_SECRETS: Mapping[str, Any] = {"api_keys": (), "minimax_api_key": "", "minimax_api_keys": (), "prices": {}}
 
 
 class ConfigError(SystemExit):
@@ -49,8 +49,43 @@ class Settings:
         "api_key",
         "",
         "MiniMax's key; without it `make run` starts the sandbox",
-        shown="required",
+        shown="required, or `MINIMAX_API_KEYS`",
         secret=True,
+    )
+    minimax_api_keys: tuple[tuple[str, int | None], ...] = row(
+        "MINIMAX_API_KEYS",
+        "upstream_keys",
+        (),
+        "several keys in the place of `MINIMAX_API_KEY`, comma separated, each with its own rate if need be: "
+        "`sk-a:20,sk-b`",
+        secret=True,
+    )
+    minimax_requests_per_minute: int = row(
+        "MINIMAX_REQUESTS_PER_MINUTE",
+        "int",
+        10,
+        "calls that a key may begin in any 60 seconds, as MiniMax limits them; `0` sets no limit",
+        validate=validate.Range(0, 100_000),
+    )
+    queue_seconds: float = row(
+        "AMUX_QUEUE_SECONDS",
+        "float",
+        30.0,
+        "how long a call may wait for its turn with a key; `0` never waits",
+        validate=validate.Range(0, 3600),
+    )
+    max_queued: int = row(
+        "AMUX_MAX_QUEUED",
+        "int",
+        1000,
+        "calls of one instance that may wait; callers above it get `upstream_busy`",
+        validate=validate.Range(0, 100_000),
+    )
+    rest_keys: bool = row(
+        "AMUX_REST_KEYS",
+        "bool",
+        True,
+        "`false`: a key that MiniMax has rejected never rests, and is tried with each call",
     )
     minimax_base_url: str = row(
         "MINIMAX_BASE_URL",
@@ -133,7 +168,8 @@ class Settings:
         "REDIS_URL",
         "redis_url",
         None,
-        "`redis://host:6379/0`, or `rediss://` with TLS: counts rate limits over all processes instead of in each",
+        "`redis://host:6379/0`, or `rediss://` with TLS: counts rate limits over all processes instead of in each, "
+        "and paces MiniMax's keys over all instances",
         secret=True,
     )
     prices: Mapping[str, int] = row(
@@ -148,6 +184,13 @@ class Settings:
         "str",
         "journal",
         "for what could not be written while the database was unavailable; must outlive a restart",
+        validate=validate.Length(min=1),
+    )
+    state_folder: str = row(
+        "AMUX_STATE_FOLDER",
+        "str",
+        "state",
+        "for what the workers of an instance share; it may be emptied while the gateway is stopped",
         validate=validate.Length(min=1),
     )
     usage_days: int = row(
@@ -220,7 +263,16 @@ def _combination_faults(values: Mapping[str, Any]) -> dict[str, str]:
             not stored and values["api_keys"] == (),
             "Expected one or more keys with commas between them, unless DATABASE_URL is set.",
         ),
-        ("MINIMAX_API_KEY", values["minimax_api_key"] == "", "Environment variable not set."),
+        (
+            "MINIMAX_API_KEY",
+            values["minimax_api_key"] == "" and values["minimax_api_keys"] == (),
+            "Environment variable not set, and neither is MINIMAX_API_KEYS.",
+        ),
+        (
+            "MINIMAX_API_KEYS",
+            values["minimax_api_key"] and values["minimax_api_keys"],
+            "Expected not to be set beside MINIMAX_API_KEY: put that key into the list.",
+        ),
         (
             "AMUX_PRICES",
             stored and prices is not None and unpriced,

@@ -144,6 +144,24 @@ def _check_url(value: str, schemes: tuple[str, ...], parse: Callable[[str], obje
         raise ValidationError(expected) from None
 
 
+def _parse_upstream_keys(value: str) -> tuple[tuple[str, int | None], ...]:
+    """`sk-a:20,sk-b`: keys, each with its own rate per minute or None."""
+    keys = tuple(_parse_upstream_key(part) for part in value.split(",")) if value else ()
+    if len({key for key, _ in keys}) < len(keys):
+        raise ValidationError("Expected each key once.")
+    return keys
+
+
+def _parse_upstream_key(value: str) -> tuple[str, int | None]:
+    key, colon, rate = value.partition(":")
+    if not _HEADER_SAFE.fullmatch(key) or (colon and not (rate.isascii() and rate.isdecimal() and len(rate) <= 6)):
+        raise ValidationError(
+            "Expected keys with commas between them, each of printable ASCII without white space, optionally with a "
+            "rate per minute after a colon."
+        )
+    return key, int(rate) if colon else None
+
+
 def _parse_prices(value: str) -> dict[str, int]:
     """`MiniMax-Image-01=3500,…`: micro-units per image, by the model's id."""
     prices = {}
@@ -162,6 +180,7 @@ PARSERS = {
     "folder": _parse_folder,
     "api_key": _parse_key,
     "api_keys": _parse_keys,
+    "upstream_keys": _parse_upstream_keys,
     "base_url": _parse_base_url,
     "models": _parse_models,
     "aliases": _parse_aliases,

@@ -13,6 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from werkzeug.serving import make_server
 
 from app import create_app
+from app.sandbox.accounts import Accounts
 from app.sandbox.app import create_sandbox
 from app.settings import Settings
 from tests.support import processes
@@ -20,6 +21,7 @@ from tests.support.databases import database, empty_db, migrated_sqlite, postgre
 from tests.support.fake_minimax import FakeMinimax, start_fake_minimax
 from tests.support.gateway_and_upstream import GatewayAndUpstream, start_gateway_and_upstream
 from tests.support.processes import API_KEY, UPSTREAM_KEY, Served
+from tests.support.settings import UNPACED
 
 hypothesis_settings.register_profile("gateway", deadline=None, print_blob=True)
 hypothesis_settings.load_profile("gateway")
@@ -46,7 +48,7 @@ def make_client(upstream: FakeMinimax) -> MakeClient:
             "minimax_base_url": upstream.url,
             "minimax_timeout_seconds": 5.0,
         }
-        client = create_app(Settings(**(base | chosen))).test_client()  # type: ignore[arg-type]
+        client = create_app(Settings(**(base | UNPACED | chosen))).test_client()  # type: ignore[arg-type]
         client.environ_base["HTTP_AUTHORIZATION"] = AUTH["Authorization"]
         return client
 
@@ -61,7 +63,7 @@ def client(make_client: MakeClient) -> FlaskClient:
 @pytest.fixture(scope="session")
 def sandbox_url() -> Iterator[str]:
     """The sandbox in a thread of this process, on a real socket."""
-    server = make_server("127.0.0.1", 0, create_sandbox(UPSTREAM_KEY), threaded=True)
+    server = make_server("127.0.0.1", 0, create_sandbox(Accounts.of(UPSTREAM_KEY)), threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"

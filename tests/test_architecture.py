@@ -14,7 +14,7 @@ MODULES = {f"app.{path.parts[1].removesuffix('.py')}" for path in FILES}
 WEB = ("flask", "flask_cors", "werkzeug", "requests")
 # Folders that depend on HTTP and gunicorn. Lower layers must not import them.
 SETTINGS = ("app.settings", "app.settings_parsers", "app.settings_table")
-EDGE = ("app.server", "app.blueprints", "app.web", "app.commands", *SETTINGS)
+EDGE = ("app.server", "app.blueprints", "app.web", "app.commands", "app.components", *SETTINGS)
 BELOW_METRICS = ("app.metrics", "prometheus_client")
 
 # A module under the path on the left imports nothing that begins with a name on the right.
@@ -38,6 +38,16 @@ FORBIDDEN = {
         *WEB,
         "sqlalchemy",
         "app.storage",
+        "app.services",
+        "app.minimax",
+        "app.schemas",
+        *EDGE,
+    ),
+    "app/pacing": (
+        *WEB,
+        "sqlalchemy",
+        "app.storage",
+        "app.limits",
         "app.services",
         "app.minimax",
         "app.schemas",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +19,9 @@ from app.settings_table import find_unknown
 from tests.support.processes import ROOT, environment, procfile_command
 
 VARIABLES = (
-    *("MINIMAX_API_KEY", "MINIMAX_BASE_URL", "MINIMAX_TIMEOUT_SECONDS"),
+    *("MINIMAX_API_KEY", "MINIMAX_API_KEYS", "MINIMAX_REQUESTS_PER_MINUTE"),
+    *("MINIMAX_BASE_URL", "MINIMAX_TIMEOUT_SECONDS"),
+    *("AMUX_QUEUE_SECONDS", "AMUX_MAX_QUEUED", "AMUX_REST_KEYS", "AMUX_STATE_FOLDER"),
     *("AMUX_API_KEYS", "AMUX_ENABLED_MODELS", "AMUX_MODEL_ALIASES", "AMUX_FORWARD_DIMENSIONS"),
     *("AMUX_DEFAULT_RESPONSE_FORMAT", "AMUX_CORS_ORIGINS", "AMUX_MAX_CALLS"),
     *("AMUX_CLIENT_TIMEOUT_SECONDS", "AMUX_SPOOL_FOLDER"),
@@ -26,6 +30,8 @@ VARIABLES = (
 )
 OLD_NAME = "AMUX_TRANSFER_SECONDS"
 LEAST = {"AMUX_API_KEYS": "caller-secret", "MINIMAX_API_KEY": "upstream-secret"}
+STORED_WITHOUT_KEY = {"DATABASE_URL": "sqlite:////tmp/secret.db", "AMUX_PRICES": "image-01=3500"}
+STORED = STORED_WITHOUT_KEY | {"MINIMAX_API_KEY": "k"}
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +50,11 @@ def test_defaults_match_the_contract(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings(monkeypatch) == Settings(
         api_keys=("caller-secret",),
         minimax_api_key="upstream-secret",
+        minimax_api_keys=(),
+        minimax_requests_per_minute=10,
+        queue_seconds=30.0,
+        max_queued=1000,
+        rest_keys=True,
         minimax_base_url="https://api.minimax.io",
         minimax_timeout_seconds=180.0,
         enabled_models=(IMAGE_01,),
@@ -58,6 +69,7 @@ def test_defaults_match_the_contract(monkeypatch: pytest.MonkeyPatch) -> None:
         redis_url=None,
         prices={},
         journal_folder="journal",
+        state_folder="state",
         usage_days=90,
         host="127.0.0.1",
         port=8000,
@@ -70,6 +82,14 @@ BOTH = (IMAGE_01, IMAGE_01_LIVE)
 GOOD: list[tuple[str, str, str, Any]] = [
     ("AMUX_API_KEYS", "a,b,sk-!~", "api_keys", ("a", "b", "sk-!~")),
     ("MINIMAX_API_KEY", "eyJ.e30.x-_=", "minimax_api_key", "eyJ.e30.x-_="),
+    ("MINIMAX_API_KEYS", "", "minimax_api_keys", ()),
+    *[("MINIMAX_REQUESTS_PER_MINUTE", text, "minimax_requests_per_minute", int(text)) for text in ("0", "1", "100000")],
+    ("AMUX_QUEUE_SECONDS", "0", "queue_seconds", 0.0),
+    ("AMUX_QUEUE_SECONDS", "0.5", "queue_seconds", 0.5),
+    ("AMUX_QUEUE_SECONDS", "3600", "queue_seconds", 3600.0),
+    *[("AMUX_MAX_QUEUED", text, "max_queued", int(text)) for text in ("0", "1", "100000")],
+    *[("AMUX_REST_KEYS", text, "rest_keys", text in ("true", "1", "on")) for text in ("true", "1", "on", "false", "0")],
+    ("AMUX_STATE_FOLDER", "/var/lib/amux/state", "state_folder", "/var/lib/amux/state"),
     ("MINIMAX_BASE_URL", "https://api.minimaxi.com", "minimax_base_url", "https://api.minimaxi.com"),
     ("MINIMAX_BASE_URL", "https://api.minimaxi.com/", "minimax_base_url", "https://api.minimaxi.com"),
     ("MINIMAX_BASE_URL", "http://127.0.0.1:9000/behind/", "minimax_base_url", "http://127.0.0.1:9000/behind"),
@@ -145,6 +165,44 @@ def test_a_good_value_is_read(
     assert getattr(settings(monkeypatch, **{variable: value}), field) == read
 
 
+SEVERAL_KEYS: list[tuple[str, tuple[tuple[str, int | None], ...]]] = [
+    ("sk-a", (("sk-a", None),)),
+    ("sk-a:20", (("sk-a", 20),)),
+    ("sk-a:20,sk-b", (("sk-a", 20), ("sk-b", None))),
+    ("sk-b,sk-a:0,eyJ.e30.x-_=:999999", (("sk-b", None), ("sk-a", 0), ("eyJ.e30.x-_=", 999999))),
+    ("sk-a:007,SK-A", (("sk-a", 7), ("SK-A", None))),
+]
+
+
+@pytest.mark.parametrize("beside", [{}, STORED_WITHOUT_KEY], ids=["static keys", "database"])
+@pytest.mark.parametrize(("value", "keys"), SEVERAL_KEYS, ids=[value for value, _ in SEVERAL_KEYS])
+def test_several_minimax_keys_take_the_place_of_the_one(
+    monkeypatch: pytest.MonkeyPatch, value: str, keys: object, beside: dict[str, str]
+) -> None:
+    variables = beside or {"AMUX_API_KEYS": "caller-secret"}
+    for name, text in (variables | {"MINIMAX_API_KEYS": value}).items():
+        monkeypatch.setenv(name, text)
+    read = Settings.from_env()
+    assert (read.minimax_api_key, read.minimax_api_keys) == ("", keys)
+    assert "sk-" not in repr(read).lower()
+
+
+@pytest.mark.parametrize("value", ["secret-a", "upstream-secret", "upstream-secret:20,secret-b"])
+def test_one_minimax_key_beside_several_is_reported(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    with pytest.raises(ConfigError, match=r"(?m)^  MINIMAX_API_KEYS: .+MINIMAX_API_KEY: .+$") as caught:
+        settings(monkeypatch, MINIMAX_API_KEYS=value)
+    assert len(str(caught.value).splitlines()) == 2
+    assert "secret" not in str(caught.value)
+
+
+def test_an_empty_list_of_minimax_keys_is_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AMUX_API_KEYS", "caller-secret")
+    monkeypatch.setenv("MINIMAX_API_KEYS", "")
+    with pytest.raises(ConfigError, match=r"(?m)^  MINIMAX_API_KEY: .+MINIMAX_API_KEYS\.$") as caught:
+        Settings.from_env()
+    assert len(str(caught.value).splitlines()) == 2
+
+
 def test_a_port_without_a_host_listens_on_every_address(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings(monkeypatch, PORT="80").host == "0.0.0.0"
     assert settings(monkeypatch, PORT="80", HOST="127.0.0.1").host == "127.0.0.1"
@@ -167,6 +225,18 @@ KEYS = [
 BAD: dict[str, list[str]] = {
     "AMUX_API_KEYS": [*KEYS, ",", "secretly,", ",secretly", "secretly,,b", "secretly, b"],
     "MINIMAX_API_KEY": KEYS,
+    "MINIMAX_API_KEYS": [
+        *(key for key in KEYS if key),
+        *(",", "secretly,", ",secretly", "secretly,,b", "secretly, b", "secretly ,b", "a b,c"),
+        *("secretly:", "secretly:fast", "secretly:-1", "secretly:1.5", "secretly:1000000", "secretly: 20", ":20", ":"),
+        *("secretly:20:30", "secretly:٣", "secretly:+1", "secretly:1_0", "secretly;b:20"),
+        *("secretly,secretly", "secretly:1,secretly:2", "secretly,b,secretly:20"),
+    ],
+    "MINIMAX_REQUESTS_PER_MINUTE": ["", "-1", "1.5", "100001", "ten", "1e1", "secretly", "9" * 5000],
+    "AMUX_QUEUE_SECONDS": ["", " ", "-1", "3601", "nan", "inf", "-inf", "soon", "30s", "secretly"],
+    "AMUX_MAX_QUEUED": ["", "-1", "1.5", "100001", "many", "secretly"],
+    "AMUX_REST_KEYS": ["", "maybe", "2", "secretly"],
+    "AMUX_STATE_FOLDER": [""],
     "MINIMAX_BASE_URL": [
         "https://api.minimax.io/v1",
         *(
@@ -262,9 +332,6 @@ def test_a_bad_value_stops_the_start_and_is_not_printed(
     assert "secret" not in line
 
 
-STORED = {"DATABASE_URL": "sqlite:////tmp/secret.db", "AMUX_PRICES": "image-01=3500", "MINIMAX_API_KEY": "k"}
-
-
 def test_with_a_database_no_keys_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in STORED.items():
         monkeypatch.setenv(name, value)
@@ -318,10 +385,11 @@ def test_an_empty_list_of_keys_is_accepted_beside_a_database(monkeypatch: pytest
 
 
 def test_operator_commands_read_neither_keys_nor_prices(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (STORED | {"AMUX_API_KEYS": "not a key", "MINIMAX_API_KEY": "", "AMUX_PRICES": "x"}).items():
+    wrong = {"AMUX_API_KEYS": "not a key", "MINIMAX_API_KEY": "", "MINIMAX_API_KEYS": ",", "AMUX_PRICES": "x"}
+    for name, value in (STORED | wrong).items():
         monkeypatch.setenv(name, value)
     read = Settings.from_env(require_secrets=False)
-    assert (read.api_keys, read.minimax_api_key, read.prices) == ((), "", {})
+    assert (read.api_keys, read.minimax_api_key, read.minimax_api_keys, read.prices) == ((), "", (), {})
     assert read.database_url == STORED["DATABASE_URL"]
 
 
@@ -362,6 +430,9 @@ UNKNOWN = [
     ("AMUX_CLIENT_TIMEOUT", "AMUX_CLIENT_TIMEOUT_SECONDS"),
     ("MINIMAX_URL", "MINIMAX_BASE_URL"),
     ("MINIMAX_KEY", "MINIMAX_API_KEY"),
+    ("MINIMAX_REQUEST_PER_MINUTE", "MINIMAX_REQUESTS_PER_MINUTE"),
+    ("AMUX_QUEUED_SECONDS", "AMUX_QUEUE_SECONDS"),
+    ("AMUX_REST_KEY", "AMUX_REST_KEYS"),
     ("AMUX_ZZZZZZZZZZZZ", None),
     ("AMUX_FROBNICATE", None),
 ]
@@ -373,9 +444,10 @@ def test_an_unknown_variable_is_found_with_the_nearest_setting(name: str, neares
     assert find_unknown(names, ROWS.values()) == {name: nearest}
 
 
-def test_a_misspelt_variable_is_logged_without_its_value() -> None:
-    ended = start("import wsgi", **LEAST, AMUX_MAX_CALL="secretly")
-    [line] = map(json.loads, ended.stdout.splitlines())
+def test_a_misspelt_variable_is_logged_without_its_value(tmp_path: Path) -> None:
+    ended = start("import wsgi", **LEAST, AMUX_MAX_CALL="secretly", AMUX_STATE_FOLDER=str(tmp_path))
+    line, keys = map(json.loads, ended.stdout.splitlines())
+    assert keys["message"].startswith("Upstream keys: ")
     assert line["level"] == "WARNING"
     assert line["message"] == "Unknown setting AMUX_MAX_CALL is ignored: did you mean AMUX_MAX_CALLS?"
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -407,8 +479,35 @@ def test_a_wrong_configuration_ends_the_process_with_one_message(code: str) -> N
     assert "secretly" not in ended.stderr
 
 
-def test_a_correct_configuration_logs_nothing() -> None:
-    ended = start("import wsgi", **LEAST)
+def fingerprint(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()[:12]
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"MINIMAX_API_KEY": "secret-a"}, {"secret-a": "10"}),
+        ({"MINIMAX_API_KEY": "secret-a", "MINIMAX_REQUESTS_PER_MINUTE": "0"}, {"secret-a": "any rate"}),
+        (
+            {"MINIMAX_API_KEYS": "secret-a:20,secret-b,secret-c:0", "MINIMAX_REQUESTS_PER_MINUTE": "7"},
+            {"secret-a": "20", "secret-b": "7", "secret-c": "any rate"},
+        ),
+    ],
+    ids=lambda value: "",
+)
+def test_a_correct_configuration_logs_the_rates_of_its_keys_and_nothing_else(
+    tmp_path: Path, variables: dict[str, str], expected: dict[str, str]
+) -> None:
+    ended = start("import wsgi", **{"AMUX_API_KEYS": "caller-secret"} | variables, AMUX_STATE_FOLDER=str(tmp_path))
+    assert (ended.returncode, ended.stderr) == (0, "")
+    [line] = map(json.loads, ended.stdout.splitlines())
+    rates = ", ".join(f"{fingerprint(key)} at {rate}" for key, rate in expected.items())
+    assert (line["level"], line["message"]) == ("INFO", f"Upstream keys: {rates}")
+    assert "secret" not in ended.stdout
+
+
+def test_a_correct_configuration_logs_nothing_above_info(tmp_path: Path) -> None:
+    ended = start("import wsgi", **LEAST, LOG_LEVEL="WARNING", AMUX_STATE_FOLDER=str(tmp_path))
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
 
 

@@ -15,6 +15,7 @@ from app.services.image_service import ImageService
 from app.services.response import to_openai
 from app.settings import Settings
 from app.spooling.json_writer import JsonBody
+from app.web.client_disconnect import client_disconnect_check
 from app.web.concurrency_limit import ConcurrencyLimit
 from app.web.request_body import form_body, is_form, json_body
 from app.web.request_context import current_context
@@ -44,7 +45,7 @@ def create_images_blueprint(settings: Settings, service: ImageService, authentic
         caller = context.known_caller
         image_request = schema.read(body, caller.response_format)
         context.set_request(image_request)
-        result = service.generate(caller, image_request, context.request_id, context.receipt)
+        result = service.generate(caller, image_request, context.request_id, context.receipt, client_disconnect_check())
         context.set_result(result)
         document = to_openai(result, image_request, created=int(time.time()))
         return stream_json_response(document, on_close=result.close)

@@ -7,14 +7,15 @@ from flask import Flask
 from app.commands.database import db
 from app.commands.keys import keys
 from app.commands.ledger import ledger
+from app.commands.upstream import upstream
 from app.commands.usage import usage
 from app.settings import Settings
 
 
 def create_commands(settings: Settings) -> Flask:
-    """The commands read only the storage settings: they need no MiniMax key and no prices."""
+    """The commands need no MiniMax key and no prices."""
     app = Flask(__name__, static_folder=None)
     app.config["SETTINGS"] = settings
-    for command in (db, keys, ledger, usage):
+    for command in (db, keys, ledger, upstream, usage):
         app.cli.add_command(command)
     return app

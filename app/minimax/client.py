@@ -33,7 +33,6 @@ class MinimaxClient:
     def __init__(
         self,
         base_url: str,
-        api_key: str,
         timeout_seconds: float,
         *,
         max_connections: int = 10,
@@ -43,20 +42,18 @@ class MinimaxClient:
 
         `max_connections` is how many idle connections are kept open; `spool_folder` holds large responses.
         """
-        self._api_key = api_key
         self._timeout_seconds = timeout_seconds
         self._spool_folder = spool_folder
         # No session: it would apply proxies, cookies, redirects and netrc to every call.
         self._adapter = DeadlineAdapter(max_connections)
         self._headers = {
-            "Authorization": f"Bearer {api_key}",
             "Content-Type": "application/json",
             "Accept-Encoding": "identity",
             "User-Agent": "amux-image-gateway",
         }
         self._request_template = requests.Request("POST", f"{base_url}/v1/image_generation").prepare()
 
-    def generate_images(self, payload: Mapping[str, Any]) -> ImageResult:
+    def generate_images(self, payload: Mapping[str, Any], api_key: str) -> ImageResult:
         """Send `payload`, MiniMax's own fields, and return at least one image. The caller closes the result.
 
         Raises `MinimaxError` for everything else, with `trace_id` and `upstream_ms` (milliseconds) set.
@@ -64,17 +61,17 @@ class MinimaxClient:
         spool = Spool(self._spool_folder)
         result: ImageResult | None = None
         try:
-            result = self._call(payload, spool)
+            result = self._call(payload, api_key, spool)
             return result
         finally:
             if result is None or not spool.size:
                 spool.close()
 
-    def _call(self, payload: Mapping[str, Any], spool: Spool) -> ImageResult:
+    def _call(self, payload: Mapping[str, Any], api_key: str, spool: Spool) -> ImageResult:
         trace_id: str | None = None
         with upstream_call(self._timeout_seconds) as call:
             try:
-                with self._adapter.send(self._request(payload), stream=True) as response:
+                with self._adapter.send(self._request(payload, api_key), stream=True) as response:
                     trace_id = find_trace_id(response.headers)
                     body = _read_body(response, spool)
                 images, metadata = parse_response(
@@ -82,7 +79,7 @@ class MinimaxClient:
                     body,
                     response_format=payload["response_format"],
                     retry_after=response.headers.get("Retry-After"),
-                    secrets=self._secrets(payload),
+                    secrets=_secrets(payload, api_key),
                 )
             except MinimaxError as error:
                 raise _with_call_details(error, call, trace_id) from error.__cause__
@@ -93,16 +90,18 @@ class MinimaxClient:
                 raise _with_call_details(MinimaxError(_transport_error_code(call)), call, trace_id) from error
             return ImageResult(images, metadata, trace_id, call.elapsed_ms, close=spool.close)
 
-    def _request(self, payload: Mapping[str, Any]) -> requests.PreparedRequest:
+    def _request(self, payload: Mapping[str, Any], api_key: str) -> requests.PreparedRequest:
         body = JsonBody(payload)
         request = copy.copy(self._request_template)
         request.body = body  # type: ignore[assignment]
-        request.headers = {**self._headers, "Content-Length": str(len(body))}  # type: ignore[assignment]
+        own = {"Authorization": f"Bearer {api_key}", "Content-Length": str(len(body))}
+        request.headers = {**self._headers, **own}  # type: ignore[assignment]
         return request
 
-    def _secrets(self, payload: Mapping[str, Any]) -> tuple[str, ...]:
-        references = (item["image_file"] for item in payload.get("subject_reference", ()))
-        return (self._api_key, payload["prompt"], *map(_scanned_part, references))
+
+def _secrets(payload: Mapping[str, Any], api_key: str) -> tuple[str, ...]:
+    references = (item["image_file"] for item in payload.get("subject_reference", ()))
+    return (api_key, payload["prompt"], *map(_scanned_part, references))
 
 
 def _with_call_details(error: MinimaxError, call: UpstreamCall, trace_id: str | None) -> MinimaxError:
@@ -110,7 +109,7 @@ def _with_call_details(error: MinimaxError, call: UpstreamCall, trace_id: str | 
     error.upstream_ms = call.elapsed_ms
     if error.is_operator_error:
         log.critical(
-            "MiniMax rejected the gateway's own key: check MINIMAX_API_KEY and MINIMAX_BASE_URL",
+            "MiniMax rejected a key of the gateway: check MINIMAX_API_KEY or MINIMAX_API_KEYS, and MINIMAX_BASE_URL",
             extra={"code": error.code, "trace_id": trace_id},
         )
     return error

@@ -7,6 +7,7 @@ documentation, and the contract's sections 3 and 4.1.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,7 @@ class ErrorMapping:
     `retry_after` is in seconds and is set exactly where `should_retry` is: a retry then costs nothing.
     `is_operator_error` marks errors that only the operator can correct: they are logged as critical, and MiniMax's own
     message is not shown to the caller. `outcome_unknown` marks calls for which MiniMax may have billed an image.
+    `key_fault` is that of `UpstreamError`: the key rests, and the call goes on with another one.
     """
 
     meaning: str
@@ -24,11 +26,16 @@ class ErrorMapping:
     retry_after: int | None = None
     is_operator_error: bool = False
     outcome_unknown: bool = False
+    key_fault: Literal["rate", "account", "refused"] | None = None
 
 
 def _rate(meaning: str) -> ErrorMapping:
     # MiniMax's rate limits are per minute; ten seconds spread the retries.
-    return ErrorMapping(meaning, 429, should_retry=True, retry_after=10)
+    return ErrorMapping(meaning, 429, should_retry=True, retry_after=10, key_fault="rate")
+
+
+def _account(meaning: str) -> ErrorMapping:
+    return ErrorMapping(meaning, 429, key_fault="account")
 
 
 def _invalid(meaning: str) -> ErrorMapping:
@@ -36,7 +43,7 @@ def _invalid(meaning: str) -> ErrorMapping:
 
 
 def _operator(meaning: str) -> ErrorMapping:
-    return ErrorMapping(f"{meaning}; contact the operator", 502, is_operator_error=True)
+    return ErrorMapping(f"{meaning}; contact the operator", 502, is_operator_error=True, key_fault="refused")
 
 
 def _unknown_outcome(meaning: str, http_status: int = 502) -> ErrorMapping:
@@ -49,10 +56,10 @@ STATUS_CODES: dict[int, ErrorMapping] = {
     1039: _rate("token limit reached"),
     1041: _rate("connection limit reached"),
     2045: _rate("rate growth limit reached"),
-    1008: ErrorMapping("insufficient balance", 429),
-    1028: ErrorMapping("quota used up", 429),
-    1030: ErrorMapping("quota used up", 429),
-    2056: ErrorMapping("the plan's five-hour window is used up", 429),
+    1008: _account("insufficient balance"),
+    1028: _account("quota used up"),
+    1030: _account("quota used up"),
+    2056: _account("the plan's five-hour window is used up"),
     1004: _operator("the gateway's own MiniMax key was rejected"),
     2049: _operator("the gateway's own MiniMax key is invalid"),
     1026: ErrorMapping("the prompt was withheld as sensitive", 403),
@@ -90,10 +97,10 @@ WITHOUT_CODE: dict[str, ErrorMapping] = {
         "MiniMax did not respond within the deadline; the image may have been generated, and charged to the gateway"
     ),
     "upstream_invalid_answer": _unknown_outcome("MiniMax's response was not understood"),
-    "upstream_rate_limited": ErrorMapping("MiniMax responded with 429 and no code", 429),
+    "upstream_rate_limited": ErrorMapping("MiniMax responded with 429 and no code", 429, key_fault="rate"),
     "upstream_rejected_request": _invalid("MiniMax rejected the request as invalid"),
     "upstream_unauthorized": _operator("MiniMax rejected the gateway's own key"),
-    "upstream_payment_required": ErrorMapping("the gateway's MiniMax account has no balance or quota left", 429),
+    "upstream_payment_required": _account("the gateway's MiniMax account has no balance or quota left"),
     "upstream_forbidden": ErrorMapping("MiniMax denied the request", 403),
     "upstream_not_found": ErrorMapping("MiniMax did not find the endpoint or the model", 502),
     "upstream_too_many_requests": _rate("MiniMax's rate limit was reached"),

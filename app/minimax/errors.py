@@ -28,8 +28,11 @@ class MinimaxError(UpstreamError):
         self.should_retry = mapping.should_retry
         self.is_operator_error = mapping.is_operator_error
         self.outcome_unknown = mapping.outcome_unknown
+        self.key_fault = mapping.key_fault
+        self.key_rest_seconds = _parse_seconds(retry_after)
         if mapping.retry_after is not None:
-            self.retry_after = _parse_retry_after(retry_after, mapping.retry_after)
+            seconds = self.key_rest_seconds if self.key_rest_seconds is not None else mapping.retry_after
+            self.retry_after = min(max(seconds, 1), MAX_RETRY_AFTER_SECONDS)
 
 
 def _message(code: int | str, mapping: ErrorMapping, detail: str) -> str:
@@ -40,11 +43,14 @@ def _message(code: int | str, mapping: ErrorMapping, detail: str) -> str:
     return f"{summary} ({detail})." if detail and not mapping.is_operator_error else f"{summary}."
 
 
-def _parse_retry_after(header: str | None, default: int) -> int:
+def _parse_seconds(header: str | None) -> int | None:
     digits = (header or "").strip()
-    if not (digits.isascii() and digits.isdecimal()) or len(digits) > 9:
-        return default
-    return min(max(int(digits), 1), MAX_RETRY_AFTER_SECONDS)
+    return int(digits) if digits.isascii() and digits.isdecimal() and len(digits) <= 9 else None
+
+
+def error_of_code(code: str) -> MinimaxError:
+    """The error with this `code`, a number or a word, as another call has met it."""
+    return MinimaxError(int(code) if code not in WITHOUT_CODE else code)
 
 
 def redact_status_message(status_msg: object, secrets: tuple[str, ...]) -> str:

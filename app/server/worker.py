@@ -42,7 +42,7 @@ class EnvelopeWorker(GeventWorker):  # type: ignore[misc]
         super().init_process()
 
     def run(self) -> None:
-        """Serve until told to stop, then finish the requests that have been accepted.
+        """Serve until a signal to stop, then finish the requests that have been accepted.
 
         Replaces `GeventWorker.run`, which polls once a second for a stop, drops connections that the kernel has
         completed, and waits for idle ones as long as for calls.

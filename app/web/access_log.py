@@ -30,6 +30,8 @@ def log_request(
             "delivered": context.delivered,
             "status": status,
             "code": context.code,
+            "queued_ms": context.receipt.queued_ms,
+            "upstream_key": context.receipt.upstream_key,
             "upstream_ms": context.upstream_ms,
             "total_ms": round(context.seconds * 1000),
             "trace_id": context.trace_id,
@@ -44,8 +46,8 @@ def _count(context: RequestContext, endpoint: str, status: int, bytes_in: int, b
     metrics.REQUEST_SECONDS.labels(endpoint).observe(context.seconds)
     metrics.REQUEST_BYTES.inc(bytes_in)
     metrics.RESPONSE_BYTES.inc(bytes_out)
-    if context.upstream_code is not None:
-        metrics.UPSTREAM_CALLS.labels(metrics.upstream_label(context.upstream_code)).inc()
-        metrics.UPSTREAM_SECONDS.observe((context.upstream_ms or 0) / 1000)
+    if context.upstream_code is not None and context.upstream_ms is not None:  # None: a key rests, no call was made
+        metrics.count_upstream_call(context.upstream_code)
+        metrics.UPSTREAM_SECONDS.observe(context.upstream_ms / 1000)
         metrics.IMAGES_REQUESTED.labels(context.model).inc(context.n or 0)
         metrics.IMAGES_DELIVERED.labels(context.model).inc(context.delivered)

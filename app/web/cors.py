@@ -21,7 +21,7 @@ EXPOSED_HEADERS = (
     "x-should-retry",
     "retry-after",
     "x-minimax-trace-id",
-    *("x-amux-ignored", "x-amux-charged", "x-amux-balance"),
+    *("x-amux-ignored", "x-amux-charged", "x-amux-balance", "x-amux-queued-ms"),
     *(f"x-ratelimit-{what}-{rate.header}" for what in ("limit", "remaining", "reset") for rate in RATE_LIMITS),
 )
 MAX_AGE_SECONDS = 600

@@ -75,7 +75,7 @@ def test_invalid_variable_is_named_without_its_value(url: str) -> None:
 def test_every_command_is_in_the_help(url: str) -> None:
     done = flask("--help", DATABASE_URL=url)
     assert done.returncode == 0
-    for name in ("db", "keys", "ledger", "usage"):
+    for name in ("db", "keys", "ledger", "upstream", "usage"):
         assert re.search(rf"^  {name} ", done.stdout, re.MULTILINE)
 
 

@@ -30,6 +30,7 @@ from tests.conftest import AUTH, MakeClient
 from tests.support.fake_minimax import FakeMinimax
 from tests.support.processes import API_KEY
 from tests.support.request_encodings import BOUNDARY, multipart
+from tests.support.settings import UNPACED
 
 DOCUMENT = {"model": "MiniMax-Image-01", "prompt": "An otter with a secret"}
 GENERATIONS = "/v1/images/generations"
@@ -42,12 +43,12 @@ class Raising:
     def __init__(self, error: Exception) -> None:
         self._error = error
 
-    def generate_images(self, payload: Mapping[str, Any]) -> ImageResult:
+    def generate_images(self, payload: Mapping[str, Any], api_key: str) -> ImageResult:
         raise self._error
 
 
 def raising(error: Exception) -> FlaskClient:
-    app = create_app(Settings(api_keys=(API_KEY,), minimax_api_key="upstream"), Raising(error))
+    app = create_app(Settings(api_keys=(API_KEY,), minimax_api_key="upstream", **UNPACED), Raising(error))
     client = app.test_client()
     client.environ_base["HTTP_AUTHORIZATION"] = AUTH["Authorization"]
     return client

@@ -28,6 +28,7 @@ from tests.conftest import AUTH
 from tests.support.images import JPEG, PNG, WEBP, data_url
 from tests.support.processes import API_KEY, UPSTREAM_KEY
 from tests.support.request_encodings import EDITS, GENERATIONS, Part, a_file, as_reference, post_parts, texts
+from tests.support.settings import UNPACED
 
 RATIOS = ("1:1", "16:9", "4:3", "3:2", "2:3", "3:4", "9:16", "21:9")
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -47,7 +48,7 @@ class Recorder:
     def __init__(self) -> None:
         self.payloads: list[dict[str, Any]] = []
 
-    def generate_images(self, payload: Mapping[str, Any]) -> ImageResult:
+    def generate_images(self, payload: Mapping[str, Any], api_key: str) -> ImageResult:
         on_the_wire = json.loads(b"".join(JsonBody(payload)))
         RequestSchema().load(on_the_wire)
         assert on_the_wire.get("aspect_ratio", "1:1") in RATIOS
@@ -61,7 +62,7 @@ class Gateway:
     def __init__(self, **chosen: Any) -> None:
         self.recorder = Recorder()
         base = {"api_keys": (API_KEY,), "minimax_api_key": UPSTREAM_KEY}
-        self.client: FlaskClient = create_app(Settings(**(base | chosen)), self.recorder).test_client()
+        self.client: FlaskClient = create_app(Settings(**(base | UNPACED | chosen)), self.recorder).test_client()
         self.client.environ_base["HTTP_AUTHORIZATION"] = AUTH["Authorization"]
         self.statuses: Counter[int] = Counter()
 

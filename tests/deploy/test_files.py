@@ -15,7 +15,7 @@ import yaml
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.settings import Settings
+from app.settings import ROWS, Settings
 from app.web.body_limits import MAX_BODY_BYTES
 from tests.integration.raw_http import MODEL, ask, head, post
 from tests.support import processes
@@ -27,6 +27,7 @@ DOC = (ROOT / "docs" / "deploy.md").read_text()
 NGINX_CONF = (DEPLOY / "nginx.conf").read_text()
 UNIT = (DEPLOY / "amux-gateway@.service").read_text()
 ALERTS = yaml.safe_load((DEPLOY / "alerts.yml").read_text())["groups"][0]["rules"]
+DEFAULTS = Settings((), "")
 PANELS = json.loads((DEPLOY / "grafana-dashboard.json").read_text())["panels"]
 
 PROMTOOL = shutil.which("promtool", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
@@ -63,6 +64,41 @@ def test_the_unit_runs_the_procfiles_command() -> None:
     assert f"ExecStart=/opt/amux/.venv/bin/{processes.procfile_command('web')}\n" in UNIT
 
 
+def unit_environment() -> dict[str, str]:
+    [line] = re.findall(r"^Environment=(.*)$", UNIT, re.MULTILINE)
+    return dict(pair.split("=", 1) for pair in line.split())
+
+
+def test_the_units_state_folder_is_writable_and_that_of_its_commands() -> None:
+    """The default is in the checkout, which the unit may not write to."""
+    [folder] = re.findall(r"^StateDirectory=(.*)$", UNIT, re.MULTILINE)
+    chosen = unit_environment()["AMUX_STATE_FOLDER"]
+    assert chosen.startswith(f"/var/lib/{folder}/")
+    command = (DEPLOY / "amux").read_text()
+    assert re.findall(r"^AMUX_STATE_FOLDER=(\S+)", command, re.MULTILINE) == [chosen]
+    assert command.index("AMUX_STATE_FOLDER=") < command.index(". /etc/amux/gateway.env")
+
+
+def test_the_units_environment_is_of_settings() -> None:
+    assert set(unit_environment()) <= {row.variable for row in ROWS.values()}
+
+
+def documented_settings() -> dict[str, str]:
+    """What the first commands of the walkthrough write to gateway.env."""
+    return dict(re.findall(r'^echo "(\w+)=(.*)" >>/etc/amux/gateway.env$', DOC, re.MULTILINE))
+
+
+def test_the_documented_state_folder_is_writable_for_the_unit() -> None:
+    [folder] = re.findall(r"^StateDirectory=(.*)$", UNIT, re.MULTILINE)
+    assert documented_settings()["AMUX_STATE_FOLDER"].startswith(f"/var/lib/{folder}/")
+
+
+def test_the_instances_that_share_nothing_keep_to_a_keys_rate_together() -> None:
+    [instances] = re.findall(r"^systemctl enable --now (.*)$", DOC, re.MULTILINE)
+    each = int(documented_settings()["MINIMAX_REQUESTS_PER_MINUTE"])
+    assert each * len(instances.split()) == DEFAULTS.minimax_requests_per_minute
+
+
 # Limits
 
 
@@ -85,7 +121,7 @@ def limits(gunicorn_config: str) -> dict[str, float]:
     """Every limit in docs/deploy.md, read from where it is set."""
     upstream = NGINX_CONF[: NGINX_CONF.index("\n}\n")]
     return {
-        "MINIMAX_TIMEOUT_SECONDS": Settings((), "").minimax_timeout_seconds,
+        "MINIMAX_TIMEOUT_SECONDS": DEFAULTS.minimax_timeout_seconds,
         "graceful_timeout": seconds(r"^graceful_timeout\s+= (\d+)$", gunicorn_config),
         "proxy_read_timeout": seconds(r"proxy_read_timeout (\d+)s;", NGINX_CONF),
         "TimeoutStopSec": seconds(r"^TimeoutStopSec=(\d+)$", UNIT),
@@ -98,6 +134,7 @@ def limits(gunicorn_config: str) -> dict[str, float]:
 def test_timeouts_exceed_each_other_in_order(limits: dict[str, float]) -> None:
     assert limits["MINIMAX_TIMEOUT_SECONDS"] + 30 <= limits["graceful_timeout"]
     assert limits["graceful_timeout"] < limits["proxy_read_timeout"] <= limits["TimeoutStopSec"]
+    assert DEFAULTS.queue_seconds + limits["MINIMAX_TIMEOUT_SECONDS"] < limits["proxy_read_timeout"]
     assert limits["keepalive_timeout"] < limits["gunicorn's own"] < limits["keepalive"]
     [megabytes] = re.findall(r"client_max_body_size (\d+)m;", NGINX_CONF)
     assert int(megabytes) * 1024 * 1024 >= 2 * MAX_BODY_BYTES

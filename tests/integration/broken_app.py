@@ -17,16 +17,16 @@ class BuggyMinimax:
     def __init__(self, client: MinimaxClient) -> None:
         self._client = client
 
-    def generate_images(self, payload: Mapping[str, Any]) -> ImageResult:
+    def generate_images(self, payload: Mapping[str, Any], api_key: str) -> ImageResult:
         if payload["prompt"].startswith(BUG):
             try:
                 raise ValueError(f"cannot handle {payload['prompt']}", payload)
             except ValueError as error:
                 raise RuntimeError(f"failed with {payload!r}") from error
-        return self._client.generate_images(payload)
+        return self._client.generate_images(payload, api_key)
 
 
 settings = Settings.from_env()
 configure_logging(settings.log_level)
-client = MinimaxClient(settings.minimax_base_url, settings.minimax_api_key, settings.minimax_timeout_seconds)
+client = MinimaxClient(settings.minimax_base_url, settings.minimax_timeout_seconds)
 app = create_app(settings, BuggyMinimax(client))

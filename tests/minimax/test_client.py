@@ -34,7 +34,7 @@ PAYLOAD = {
 
 
 def new_client() -> MinimaxClient:
-    return MinimaxClient("https://api.minimax.example", "sk-upstream", 30)
+    return MinimaxClient("https://api.minimax.example", 30)
 
 
 def sends(document: Any) -> Callable[[requests.PreparedRequest], tuple[bool, str]]:
@@ -61,7 +61,7 @@ def test_client_sends_one_post_with_json_payload_and_bearer_key() -> None:
             matchers.request_kwargs_matcher({"stream": True}),
         ],
     )
-    result = new_client().generate_images(PAYLOAD)
+    result = new_client().generate_images(PAYLOAD, "sk-upstream")
     assert result == ImageResult(
         images=tuple(document["data"]["image_base64"]),
         metadata={"failed_count": "0", "success_count": "9"},
@@ -76,7 +76,7 @@ def test_client_sends_one_post_with_json_payload_and_bearer_key() -> None:
 def test_an_error_code_raises_minimax_error_with_its_trace_id() -> None:
     responses.post(URL, json=error_response(1026, "no"), headers={"X-Mm-Request-Id": "t-10"})
     with pytest.raises(MinimaxError) as caught:
-        new_client().generate_images(PAYLOAD)
+        new_client().generate_images(PAYLOAD, "sk-upstream")
     assert (caught.value.code, caught.value.http_status, caught.value.trace_id) == ("1026", 403, "t-10")
     assert caught.value.upstream_ms is not None
 
@@ -100,7 +100,7 @@ def test_an_error_code_raises_minimax_error_with_its_trace_id() -> None:
 def test_any_failure_before_the_first_byte_is_upstream_unreachable(failure: Exception) -> None:
     responses.post(URL, body=failure)
     with pytest.raises(MinimaxError) as caught:
-        new_client().generate_images(PAYLOAD)
+        new_client().generate_images(PAYLOAD, "sk-upstream")
     assert caught.value.code == "upstream_unreachable"
     assert caught.value.__cause__ is failure
     assert "sk-upstream" not in caught.value.message

@@ -167,7 +167,10 @@ def test_a_rejected_key_is_logged_as_critical_and_its_message_is_not_quoted(
     upstream.script = respond(body, status=401, headers={"Trace-Id": "trace-2"})
     assert "****" not in generate(client).get_data(as_text=True)
     [record] = [record for record in caplog.records if record.levelno == logging.CRITICAL]
-    assert record.message == "MiniMax rejected the gateway's own key: check MINIMAX_API_KEY and MINIMAX_BASE_URL"
+    assert (
+        record.message
+        == "MiniMax rejected a key of the gateway: check MINIMAX_API_KEY or MINIMAX_API_KEYS, and MINIMAX_BASE_URL"
+    )
     assert (record.__dict__["code"], record.__dict__["trace_id"]) == ("upstream_unauthorized", "trace-2")
 
 
@@ -185,5 +188,5 @@ def test_no_other_error_body_is_critical(
 def test_only_a_server_error_leaves_the_outcome_unknown(upstream: FakeMinimax, row: Row) -> None:
     upstream.script = respond({"error": {"message": "the reason"}}, status=row.http_status)
     with pytest.raises(MinimaxError) as caught:
-        MinimaxClient(upstream.url, UPSTREAM_KEY, 30).generate_images({"prompt": "p", "response_format": "url"})
+        MinimaxClient(upstream.url, 30).generate_images({"prompt": "p", "response_format": "url"}, UPSTREAM_KEY)
     assert caught.value.outcome_unknown == row.outcome_unknown

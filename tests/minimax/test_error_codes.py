@@ -172,7 +172,7 @@ def test_minimax_retry_after_is_passed_on_up_to_a_minute(
 
 def test_every_operator_error_raises_the_alert() -> None:
     alerts = (ROOT / "deploy" / "alerts.yml").read_text()
-    [codes] = re.findall(r'AmuxOperatorKeyRefused\n +expr: .*\{code=~"([^"]*)"', alerts)
+    [codes] = re.findall(r'AmuxOperatorKeyRefused\n +expr: >-\n.*\{code=~"([^"]*)"', alerts)
     mappings: dict[Any, ErrorMapping] = {**STATUS_CODES, **WITHOUT_CODE}
     assert set(codes.split("|")) == {str(code) for code, mapping in mappings.items() if mapping.is_operator_error}, (
         "edit the alert AmuxOperatorKeyRefused in deploy/alerts.yml"

@@ -329,7 +329,7 @@ def test_no_room_to_rewrite_an_image_is_503(
 def test_the_outcome_of_a_response_without_images_is_unknown(upstream: FakeMinimax) -> None:
     upstream.script = respond(delivery(image_base64=["!!!! not base64"]))
     with pytest.raises(MinimaxError) as caught:
-        MinimaxClient(upstream.url, "sk-upstream", 30).generate_images({"prompt": "p", "response_format": "base64"})
+        MinimaxClient(upstream.url, 30).generate_images({"prompt": "p", "response_format": "base64"}, "sk-upstream")
     assert caught.value.outcome_unknown
 
 

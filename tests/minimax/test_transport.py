@@ -447,9 +447,9 @@ def test_a_request_that_is_reset_unread_is_not_repeated(make_client: MakeClient)
 
 def test_each_thread_has_its_own_connection(upstream: FakeMinimax) -> None:
     upstream.script = respond(success(1), after=0.2)
-    client = MinimaxClient(upstream.url, UPSTREAM_KEY, 30)
+    client = MinimaxClient(upstream.url, 30)
     payload = {"model": "image-01", "prompt": PROMPT, "n": 1, "response_format": "url"}
-    threads = [threading.Thread(target=client.generate_images, args=(payload,)) for _ in range(8)]
+    threads = [threading.Thread(target=client.generate_images, args=(payload, UPSTREAM_KEY)) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -542,6 +542,6 @@ def test_no_log_line_of_the_http_library_holds_a_secret(
 def test_a_failure_has_its_cause_and_duration(upstream: FakeMinimax) -> None:
     upstream.script = half(success(1))
     with pytest.raises(MinimaxError) as caught:
-        MinimaxClient(upstream.url, UPSTREAM_KEY, 30).generate_images({"prompt": PROMPT, "response_format": "url"})
+        MinimaxClient(upstream.url, 30).generate_images({"prompt": PROMPT, "response_format": "url"}, UPSTREAM_KEY)
     assert caught.value.__cause__ is not None
     assert caught.value.upstream_ms is not None

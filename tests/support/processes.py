@@ -7,6 +7,7 @@ import random
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -87,6 +88,9 @@ def gateway_variables(port: int, upstream_url: str) -> dict[str, str]:
         "MINIMAX_API_KEY": UPSTREAM_KEY,
         "MINIMAX_BASE_URL": upstream_url,
         "WEB_CONCURRENCY": "2",
+        "MINIMAX_REQUESTS_PER_MINUTE": "0",
+        "AMUX_REST_KEYS": "false",
+        "AMUX_STATE_FOLDER": tempfile.mkdtemp(prefix="amux-state-"),
     }
 
 
@@ -95,16 +99,18 @@ def gateway(tmp_path: Path, upstream_url: str, command: str | None = None, **var
     """The Procfile's `web` process, or another `command`, in front of `upstream_url`."""
     port = free_port()
     chosen = gateway_variables(port, upstream_url) | variables
+    if "MINIMAX_API_KEYS" in variables:
+        del chosen["MINIMAX_API_KEY"]
     log = tmp_path / f"gateway-{port}.log"
     with serve(command or procfile_command("web"), f"http://{HOST}:{port}", "/readyz", log, chosen) as served:
         yield served
 
 
 @contextmanager
-def sandbox(tmp_path: Path) -> Iterator[Served]:
+def sandbox(tmp_path: Path, **variables: str) -> Iterator[Served]:
     """The Procfile's `sandbox` process, which accepts `UPSTREAM_KEY`."""
     port = free_port()
-    chosen = {"SANDBOX_PORT": str(port), "MINIMAX_API_KEY": UPSTREAM_KEY}
+    chosen = {"SANDBOX_PORT": str(port), "MINIMAX_API_KEY": UPSTREAM_KEY} | variables
     log = tmp_path / f"sandbox-{port}.log"
     with serve(procfile_command("sandbox"), f"http://{HOST}:{port}", "/healthz", log, chosen) as served:
         yield served

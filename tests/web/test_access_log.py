@@ -41,7 +41,7 @@ from tests.support.fake_minimax import (
     success,
 )
 from tests.support.images import JPEG
-from tests.support.processes import API_KEY, HOST, Served, free_port, procfile_command, serve
+from tests.support.processes import API_KEY, HOST, Served, free_port, gateway_variables, procfile_command, serve
 
 TRACE = "0123456789abcdef"
 EDITS = "/v1/images/edits"
@@ -58,6 +58,8 @@ FIELDS = {
     "delivered",
     "status",
     "code",
+    "queued_ms",
+    "upstream_key",
     "upstream_ms",
     "total_ms",
     "trace_id",
@@ -221,14 +223,8 @@ class Secrets:
 def debugged_gateway(folder: Path, upstream_url: str) -> Iterator[Served]:
     """A gateway with a bug, at log level DEBUG."""
     port = free_port()
-    variables = {
-        "HOST": HOST,
-        "PORT": str(port),
-        "AMUX_API_KEYS": KNOWN_KEY,
-        "MINIMAX_API_KEY": OPERATORS_KEY,
-        "MINIMAX_BASE_URL": upstream_url,
-        "LOG_LEVEL": "DEBUG",
-    }
+    chosen = {"AMUX_API_KEYS": KNOWN_KEY, "MINIMAX_API_KEY": OPERATORS_KEY, "LOG_LEVEL": "DEBUG"}
+    variables = gateway_variables(port, upstream_url) | chosen
     command = procfile_command("web").replace("wsgi:app", "tests.integration.broken_app:app")
     with serve(command, f"http://{HOST}:{port}", "/readyz", folder / "log", variables) as served:
         yield served

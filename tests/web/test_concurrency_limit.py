@@ -19,6 +19,7 @@ from app.services.image_service import Minimax
 from app.settings import Settings
 from tests.conftest import AUTH
 from tests.support.processes import API_KEY
+from tests.support.settings import UNPACED
 
 DRAWN = ImageResult(images=("http://images.example/0.jpeg",), metadata=None, trace_id=None, upstream_ms=1)
 DOCUMENT = {"model": "MiniMax-Image-01", "prompt": "an otter"}
@@ -33,7 +34,7 @@ class Held:
         self.let_go = threading.Event()
         self.calls = 0
 
-    def generate_images(self, payload: Mapping[str, Any]) -> ImageResult:
+    def generate_images(self, payload: Mapping[str, Any], api_key: str) -> ImageResult:
         self.calls += 1
         self.begun.release()
         assert self.let_go.wait(30)
@@ -44,17 +45,17 @@ class Failing:
     def __init__(self, error: Exception) -> None:
         self.error = error
 
-    def generate_images(self, payload: Mapping[str, Any]) -> ImageResult:
+    def generate_images(self, payload: Mapping[str, Any], api_key: str) -> ImageResult:
         raise self.error
 
 
 class Drawing:
-    def generate_images(self, payload: Mapping[str, Any]) -> ImageResult:
+    def generate_images(self, payload: Mapping[str, Any], api_key: str) -> ImageResult:
         return DRAWN
 
 
 def new_client(minimax: Minimax, max_calls: int) -> FlaskClient:
-    client = create_app(Settings((API_KEY,), "k", max_calls=max_calls), minimax).test_client()
+    client = create_app(Settings((API_KEY,), "k", max_calls=max_calls, **UNPACED), minimax).test_client()
     client.environ_base["HTTP_AUTHORIZATION"] = AUTH["Authorization"]
     return client
 

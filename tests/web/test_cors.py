@@ -16,6 +16,7 @@ from app.web.cors import EXPOSED_HEADERS
 from tests.conftest import MakeClient
 from tests.support.processes import API_KEY, ROOT
 from tests.support.request_encodings import BASE, EDITS, GENERATIONS
+from tests.support.settings import UNPACED
 
 ORIGIN = "https://app.example"
 OTHER = "https://other.example"
@@ -175,7 +176,7 @@ class Broken:
 
 
 def test_an_allowed_origin_may_read_an_internal_error() -> None:
-    app = create_app(Settings((API_KEY,), "k", cors_origins=(ORIGIN,)), Broken())
+    app = create_app(Settings((API_KEY,), "k", cors_origins=(ORIGIN,), **UNPACED), Broken())
     headers = {"Origin": ORIGIN, "Authorization": f"Bearer {API_KEY}"}
     response = app.test_client().post(GENERATIONS, json=BASE, headers=headers)
     assert response.status_code == 500

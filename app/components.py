@@ -1,0 +1,125 @@
+"""Creates the parts of the gateway from its settings: client, key pool and accounts backend."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from app.accounts.api_key import Authenticator, StaticApiKeys, fingerprint
+from app.accounts.billing import Billing, NoBilling
+from app.accounts.rate_limiter import NoRateLimits, RateLimiter
+from app.minimax.client import MinimaxClient
+from app.minimax.errors import error_of_code
+from app.pacing.key_pool import RESTS, KeyPool, UpstreamKey
+from app.pacing.sqlite_store import SqliteStore
+from app.pacing.store import KeyRate, PacerStore
+from app.settings import ConfigError, Settings
+from app.web.shutdown import shutting_down
+
+if TYPE_CHECKING:
+    from app.storage.storage import Storage
+
+log = logging.getLogger(__name__)
+
+# Seconds past its deadline after which a call of a dead worker stops counting against its key's limits.
+LIMIT_MARGIN_SECONDS = 60
+# How long after SIGTERM calls still wait for their turn: one that begins then ends before gunicorn's graceful timeout.
+QUEUE_DRAIN_SECONDS = 20
+
+
+def create_client(settings: Settings) -> MinimaxClient:
+    return MinimaxClient(
+        settings.minimax_base_url,
+        settings.minimax_timeout_seconds,
+        max_connections=settings.max_calls,
+        spool_folder=settings.spool_folder,
+    )
+
+
+def create_key_pool(settings: Settings, window_seconds: float) -> KeyPool:
+    """The pool of upstream keys. Its store starts empty: a restart ends all rests.
+
+    Raises `ConfigError` if the state folder cannot be written to.
+    """
+    keys = upstream_keys(settings)
+    rates = [KeyRate(key.fingerprint, key.rate) for key in keys]
+    own = SqliteStore(state_file(settings), window_seconds=window_seconds)
+    try:
+        own.create(rates)
+    except (OSError, sqlite3.Error) as error:
+        raise ConfigError(f"The gateway cannot start: AMUX_STATE_FOLDER cannot be written to ({error}).") from None
+    _remove_at_exit(own)
+    log.info("Upstream keys: %s", ", ".join(f"{key.fingerprint} at {key.rate or 'any rate'}" for key in keys))
+    return KeyPool(
+        keys,
+        _shared_store(settings.redis_url, rates, own, window_seconds) if settings.redis_url else own,
+        error_of_code,
+        queue_seconds=settings.queue_seconds,
+        max_waiting=settings.max_queued,
+        rests=RESTS if settings.rest_keys else None,
+        must_stop=lambda: shutting_down.seconds() > QUEUE_DRAIN_SECONDS,
+    )
+
+
+def _remove_at_exit(store: SqliteStore) -> None:
+    owner = os.getpid()  # the processes that are forked later inherit the hook
+
+    @atexit.register
+    def remove() -> None:
+        if os.getpid() == owner:
+            store.remove()
+
+
+def upstream_keys(settings: Settings) -> list[UpstreamKey]:
+    given = settings.minimax_api_keys or ((settings.minimax_api_key, None),)
+    default = settings.minimax_requests_per_minute
+    return [UpstreamKey(fingerprint(secret), secret, default if rate is None else rate) for secret, rate in given]
+
+
+def state_file(settings: Settings) -> Path:
+    """Where the workers of this instance share the state of its upstream keys."""
+    return Path(settings.state_folder) / f"upstream-{settings.port}.db"
+
+
+def _shared_store(url: str, rates: Sequence[KeyRate], own: SqliteStore, window_seconds: float) -> PacerStore:
+    # Imported here, as in `create_accounts`.
+    from app.pacing.failover_store import FailoverStore
+    from app.pacing.redis_store import RedisStore
+
+    return FailoverStore(RedisStore(url, rates, window_seconds=window_seconds), own)
+
+
+@dataclass(frozen=True)
+class Accounts:
+    """The accounts backend: authentication, rate limits and billing. `storage` is None without a database."""
+
+    authenticator: Authenticator
+    rate_limiter: RateLimiter
+    billing: Billing
+    storage: Storage | None = None
+
+
+def create_accounts(settings: Settings) -> Accounts:
+    """Create the accounts backend: static keys, or a database. Opens no connection yet, so it is safe before a fork."""
+    if not settings.database_url:
+        return Accounts(StaticApiKeys(settings.api_keys), NoRateLimits(), NoBilling())
+
+    # Imported here, because SQLAlchemy, alembic and redis take 45 MB, which a gateway without a database does not need.
+    from app.limits.rate_limiter import create_rate_limiter
+    from app.storage.storage import Storage
+
+    rate_limiter = create_rate_limiter(settings.redis_url, settings.minimax_timeout_seconds + LIMIT_MARGIN_SECONDS)
+    storage = Storage(
+        settings.database_url,
+        prices=settings.prices,
+        journal_folder=Path(settings.journal_folder),
+        max_call_seconds=settings.minimax_timeout_seconds,
+        usage_days=settings.usage_days,
+    )
+    return Accounts(storage.authenticator, rate_limiter, storage.billing, storage)

@@ -1,0 +1,75 @@
+"""Processes that share a pacer store: `python -m tests.pacing.processes COMMAND KIND ADDRESS WINDOW …`.
+
+`hammer … SECONDS RATE…` lets eight threads take turns for `SECONDS` and prints each start as the store has noted it;
+`hold … RATE` stays in the middle of a step.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
+
+from redis import Redis
+
+from app.pacing.sqlite_store import SqliteStore
+from app.pacing.store import Grant
+from app.pacing.turn_queue import TurnQueue
+from tests.pacing.conftest import open_store
+
+THREADS = 8
+
+
+def hammer(kind: str, address: str, window: float, seconds: float, *rates: int) -> list[tuple[str, float]]:
+    starts: list[tuple[str, float]] = []
+    begun_at = start_times(kind, address)
+    give_up = time.monotonic() + seconds
+
+    def take_turns(queue: TurnQueue, caller: str) -> None:
+        while (left := give_up - time.monotonic()) > 0:
+            found = queue.wait_for_turn(caller, left)
+            if isinstance(found, Grant):
+                starts.append((found.fingerprint, begun_at(found)))
+
+    with closing(open_store(kind, address, window, *rates)) as store:
+        queue = TurnQueue(store, 1000)
+        threads = [threading.Thread(target=take_turns, args=(queue, f"caller-{n}")) for n in range(THREADS)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    return starts
+
+
+def start_times(kind: str, address: str) -> Callable[[Grant], float]:
+    if kind == "redis":
+        client = Redis.from_url(address, decode_responses=True)
+        return lambda grant: float(client.zscore(f"amux:pacing/starts/{grant.fingerprint}", grant.start_id))  # type: ignore[arg-type]
+
+    def read(grant: Grant) -> float:
+        with closing(sqlite3.connect(address, timeout=30)) as connection:
+            [at] = connection.execute("SELECT at FROM starts WHERE id = ?", (grant.start_id,)).fetchone()
+            return float(at)
+
+    return read
+
+
+def hold(kind: str, address: str, window: float, *rates: int) -> None:
+    store = open_store(kind, address, window, *rates)
+    assert isinstance(store, SqliteStore)
+    with store._step() as connection:
+        connection.execute("INSERT INTO starts VALUES ('half', 'key-0', ?)", (time.monotonic(),))
+        print("holds", flush=True)
+        time.sleep(600)
+
+
+if __name__ == "__main__":
+    command, kind, address, window, *rest = sys.argv[1:]
+    if command == "hammer":
+        print(json.dumps(hammer(kind, address, float(window), float(rest[0]), *map(int, rest[1:]))))
+    else:
+        hold(kind, address, float(window), *map(int, rest))
