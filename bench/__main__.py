@@ -14,14 +14,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench import scenarios
-from bench.databases import STORED, databases
+from bench.databases import REDIS, STORED, databases
 from bench.load import Load, WrongResponseError
 from bench.payloads import write_payloads, write_requests
 from bench.scenarios import Figures, Scenario
 from bench.servers import ROOT, Gateway, Running, gateways, install_before, started, stub_gateway
 from bench.table import BEFORE, Results, figures_table, targets_table
 
-DEFAULT = "nginx,ours,litellm,portkey,ours-sqlite,ours-postgresql"
+DEFAULT = "nginx,ours,litellm,portkey,ours-redis,ours-sqlite,ours-postgresql"
 
 
 def main() -> None:
@@ -78,9 +78,8 @@ def measure_fresh(load: Load, direct: Running, chosen: list[Gateway], folder: Pa
     results.add("direct", attempt(scenarios.held, load, direct, results))
     for scenario in scenarios.FRESH:
         for gateway in chosen:
-            if (
-                gateway.name in STORED and scenario is not scenarios.held
-            ):  # the cost of accounts is measured interleaved with ours, one call at a time
+            # What accounts and Redis cost is measured interleaved with ours.
+            if gateway.name in (*STORED, REDIS) and scenario is not scenarios.held:
                 continue
             with started(gateway, folder) as running:
                 results.add(gateway.name, scenarios.idle(running))

