@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import socket
-import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -14,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from tests.integration.raw_http import image_response
+from tests.support.async_server import AsyncServer
 from tests.support.fake_minimax import error_response
 
 Key = str
@@ -31,7 +29,7 @@ class Arrival:
 
 
 @dataclass
-class PacedUpstream:
+class PacedUpstream(AsyncServer):
     """`rate` is how many calls a key may begin in any `window` seconds, 0 for any number.
 
     `codes` are what MiniMax answers to all calls of a key.
@@ -45,13 +43,7 @@ class PacedUpstream:
     _begun: dict[Key, list[float]] = field(default_factory=lambda: defaultdict(list))
 
     def __post_init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self._is_up = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-        self._is_up.wait()
+        super().__init__()
 
     @property
     def begun(self) -> list[Arrival]:
@@ -75,35 +67,18 @@ class PacedUpstream:
     def by_key(self) -> Counter[Key]:
         return Counter(arrival.key for arrival in self.begun)
 
-    def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._main.cancel)
-        self._thread.join()
-
-    def _run(self) -> None:
-        with asyncio.Runner(loop_factory=lambda: self._loop) as runner, contextlib.suppress(asyncio.CancelledError):
-            runner.run(self._serve())
-
-    async def _serve(self) -> None:
-        self._main: asyncio.Task[object] = asyncio.current_task()  # type: ignore[assignment]
-        async with await asyncio.start_server(self._converse, sock=self._listener, backlog=2048):
-            self._is_up.set()
-            await asyncio.Event().wait()
-
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # Connections break when a gateway is killed and when a test ends.
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            while True:
-                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-                at = time.monotonic()
-                line, *lines = head.split("\r\n")[:-2]
-                fields = {name.lower(): value.strip() for name, _, value in (each.partition(":") for each in lines)}
-                prompt = json.loads(await reader.readexactly(int(fields["content-length"])))["prompt"]
-                arrival = self._admit(fields["authorization"].removeprefix("Bearer "), at, line.split()[1], prompt)
-                if not arrival.code:
-                    await asyncio.sleep(self.seconds)
-                writer.write(self._response(arrival))
-                await writer.drain()
-        writer.close()
+    async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+            at = time.monotonic()
+            line, *lines = head.split("\r\n")[:-2]
+            fields = {name.lower(): value.strip() for name, _, value in (each.partition(":") for each in lines)}
+            prompt = json.loads(await reader.readexactly(int(fields["content-length"])))["prompt"]
+            arrival = self._admit(fields["authorization"].removeprefix("Bearer "), at, line.split()[1], prompt)
+            if not arrival.code:
+                await asyncio.sleep(self.seconds)
+            writer.write(self._response(arrival))
+            await writer.drain()
 
     def _admit(self, key: Key, at: float, path: str, prompt: str) -> Arrival:
         recent = self._begun[key] = [begun for begun in self._begun[key] if begun > at - self.window]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import json
 import os
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from tests.support.async_server import AsyncServer
 from tests.support.images import JPEG
 from tests.support.processes import API_KEY, Served
 from tests.support.request_encodings import BOUNDARY, a_file, multipart
@@ -167,7 +167,7 @@ class Call:
     prompt: str
 
 
-class HoldingUpstream:
+class HoldingUpstream(AsyncServer):
     """A fake MiniMax that responds only after `release` is set, with an image named after the prompt.
 
     The prompt `FAST` gets its response at once. One thread serves any number of calls.
@@ -178,12 +178,8 @@ class HoldingUpstream:
         self.calls: list[Call] = []
         self.release = threading.Event()
         self._respond = respond or image_response
-        self._loop = asyncio.new_event_loop()
         self._released = asyncio.Event()
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
+        super().__init__()
 
     @property
     def arrived(self) -> list[str]:
@@ -194,36 +190,24 @@ class HoldingUpstream:
 
     def close(self) -> None:
         self.release.set()
-        self._loop.call_soon_threadsafe(self._main.cancel)
-        self._thread.join()
+        super().close()
 
-    def _run(self) -> None:
-        with asyncio.Runner(loop_factory=lambda: self._loop) as runner, contextlib.suppress(asyncio.CancelledError):
-            runner.run(self._serve())
+    async def run_in_background(self) -> None:
+        while not self.release.is_set():
+            await asyncio.sleep(0.01)
+        self._released.set()
 
-    async def _serve(self) -> None:
-        self._main: asyncio.Task[Any] = asyncio.current_task()  # type: ignore[assignment]
-        server = await asyncio.start_server(self._converse, sock=self._listener, backlog=2048)
-        async with server:
-            while not self.release.is_set():
-                await asyncio.sleep(0.01)
-            self._released.set()
-            await asyncio.Event().wait()
-
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # Connections break when a gateway is killed and when a test ends.
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            while True:
-                call = await _receive(reader)
-                self.calls.append(call)
-                if call.prompt != FAST:
-                    await self._released.wait()
-                body = self._respond(call.prompt)
-                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body))
-                for at in range(0, len(body), 65536):
-                    writer.write(body[at : at + 65536])
-                    await writer.drain()
-        writer.close()
+    async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            call = await _receive(reader)
+            self.calls.append(call)
+            if call.prompt != FAST:
+                await self._released.wait()
+            body = self._respond(call.prompt)
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body))
+            for at in range(0, len(body), 65536):
+                writer.write(body[at : at + 65536])
+                await writer.drain()
 
 
 async def _receive(reader: asyncio.StreamReader) -> Call:

@@ -1,8 +1,8 @@
 """Many upstream keys, paced, and a queue in front of them: real gunicorn, in front of a MiniMax that counts.
 
 MiniMax counts the calls of a key in a window of one second instead of a minute. The margin that the gateway adds is
-that of a real minute, 1.2 seconds: a call takes up to 0.9 seconds from its turn to MiniMax on a machine whose cores are
-all busy, and that does not shrink with the window. So the amount of calls is measured in windows with the margin, and
+that of a real minute, 1.2 seconds: on a machine whose cores are all busy a call takes up to 0.9 seconds from its turn
+to MiniMax, and that does not shrink with the window. So the amount of calls is measured in windows with the margin, and
 must be 0.97 of what those allow; with a window of a minute that is 0.95.
 """
 

@@ -12,23 +12,9 @@ from app.limits.memory_store import MemoryStore
 from app.limits.rate_limiter import KeyRateLimiter
 from app.limits.redis_store import RedisStore
 from app.limits.store import RateLimitStore
-from tests.support.redis_server import RedisServer, needs_redis, redis_server
+from tests.support.redis_server import needs_redis, own_redis, shared_redis  # noqa: F401
 
 LIFETIME = 600.0
-
-
-@pytest.fixture(scope="session")
-def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """One server for all tests that neither stop nor change it; each test counts under its own key."""
-    with redis_server(tmp_path_factory.mktemp("redis")) as server:
-        yield server
-
-
-@pytest.fixture
-def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """A server that the test may kill and stop."""
-    with redis_server(tmp_path_factory.mktemp("redis")) as server:
-        yield server
 
 
 @pytest.fixture(params=["memory", pytest.param("redis", marks=needs_redis)])

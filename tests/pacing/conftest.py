@@ -13,7 +13,7 @@ from redis import Redis
 from app.pacing.redis_store import RedisStore
 from app.pacing.sqlite_store import SqliteStore
 from app.pacing.store import KeyRate, PacerStore
-from tests.support.redis_server import RedisServer, needs_redis, redis_server
+from tests.support.redis_server import needs_redis, own_redis, shared_redis  # noqa: F401
 
 WINDOW = 0.3  # seconds
 SOCKET_SECONDS = 30  # so that a busy machine does not make Redis look unavailable
@@ -48,20 +48,6 @@ def open_store(kind: str, address: str, window: float, *rates: int) -> PacerStor
         return SqliteStore(Path(address), window_seconds=window)
     keys = [KeyRate(f"key-{number}", rate) for number, rate in enumerate(rates)]
     return RedisStore(address, keys, window_seconds=window, socket_seconds=SOCKET_SECONDS)
-
-
-@pytest.fixture(scope="session")
-def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """One server for all tests that neither stop nor change it; each test starts with an empty one."""
-    with redis_server(tmp_path_factory.mktemp("redis")) as server:
-        yield server
-
-
-@pytest.fixture
-def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """A server that the test may kill."""
-    with redis_server(tmp_path_factory.mktemp("redis")) as server:
-        yield server
 
 
 @pytest.fixture(params=["sqlite", pytest.param("redis", marks=needs_redis)])

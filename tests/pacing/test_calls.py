@@ -101,7 +101,7 @@ MakePool = Callable[..., FlaskClient]
 
 
 def draw(client: FlaskClient) -> TestResponse:
-    return client.post(GENERATIONS, json={"model": "MiniMax-Image-01", "prompt": "a cat"})
+    return client.post(GENERATIONS, json={"model": "MiniMax-Image-01", "prompt": "a cat"}, buffered=True)
 
 
 def error_code(response: TestResponse) -> str:

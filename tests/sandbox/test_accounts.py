@@ -31,7 +31,7 @@ GOOD: list[tuple[dict[str, str], Accounts]] = [
 ]
 
 
-@pytest.mark.parametrize(("variables", "accounts"), GOOD, ids=str)
+@pytest.mark.parametrize(("variables", "accounts"), GOOD, ids=[str(variables) for variables, _ in GOOD])
 def test_variables_become_accounts(variables: dict[str, str], accounts: Accounts) -> None:
     assert Accounts.from_environment({"PATH": "/bin"} | variables) == accounts
 
