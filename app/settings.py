@@ -78,7 +78,7 @@ class Settings:
         "AMUX_MAX_QUEUED",
         "int",
         1000,
-        "calls that may wait, with `REDIS_URL` in all instances together; callers above it get `upstream_busy`",
+        "calls of one instance that may wait; callers above it get `upstream_busy`",
         validate=validate.Range(0, 100_000),
     )
     rest_keys: bool = row(

@@ -1,9 +1,10 @@
 """Lua script: one atomic step of the Redis pacer store. It mirrors `SqliteStore`, by Redis's clock."""
 
 # KEYS: 1 keys (list of fingerprints, for who only looks), 2 prefix of a key's starts (sorted set of start ids),
-#       3 prefix of a key's state (hash), 4 queue (sorted set of ticket ids by tag), 5 tickets (hash: id to
-#       "worker caller tag excluded…"), 6 prefix of a caller's tickets (sorted set of ids by tag), 7 workers (sorted set
-#       by last sight), 8 clock (hash: virtual, number), 9 generations (sorted set of the starts of instances, by time)
+#       3 prefix of a key's state (hash), 4 queue (sorted set of ticket ids by tag), 5 tickets (hash: id to "worker
+#       caller tag instance excluded…"), 6 prefix of a caller's tickets (sorted set of ids by tag), 7 workers (sorted
+#       set by last sight), 8 clock (hash: virtual, number), 9 instances (sorted set by the time of their start),
+#       10 prefix of an instance's tickets (set of ids)
 # ARGV: 1 command 2 window 3 lease 4 probe seconds 5 "fingerprint rate…" of the instance's keys, then the command's own.
 # Each step brings its keys: in a rolling deployment two instances may have different ones.
 # Times are in seconds as strings: Lua's fractions would be cut off on the way out.
@@ -11,7 +12,7 @@ STEP = """
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
 local command, window, lease, probe_seconds = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local starts_prefix, state_prefix, caller_prefix = KEYS[2], KEYS[3], KEYS[6]
+local starts_prefix, state_prefix, caller_prefix, instance_prefix = KEYS[2], KEYS[3], KEYS[6], KEYS[10]
 local ORDER = 1000000000  -- tags are whole numbers; below them the order of arrival decides
 
 local function state(fingerprint, field)
@@ -87,12 +88,15 @@ local function described(keys)
 end
 
 local function ticket(ticket_id)
-  return string.match(redis.call('HGET', KEYS[5], ticket_id) or '', '^(%S+) (%S+) (%S+) (.*)$')
+  return string.match(redis.call('HGET', KEYS[5], ticket_id) or '', '^(%S+) (%S+) (%S+) (%S+) (.*)$')
 end
 
 local function forget(ticket_id)
-  local _, caller = ticket(ticket_id)
-  if caller then redis.call('ZREM', caller_prefix .. caller, ticket_id) end
+  local _, caller, _, instance = ticket(ticket_id)
+  if caller then
+    redis.call('ZREM', caller_prefix .. caller, ticket_id)
+    redis.call('SREM', instance_prefix .. instance, ticket_id)
+  end
   redis.call('HDEL', KEYS[5], ticket_id)
   return redis.call('ZREM', KEYS[4], ticket_id)
 end
@@ -122,16 +126,19 @@ if command == 'setup' then  -- by each process; an instance that has started ane
   return {}
 elseif command == 'request' then
   local ticket_id, caller, worker, excluded, urgent = ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10] == '1'
-  local max_waiting, start_id = tonumber(ARGV[11]), ARGV[12]
+  local max_waiting, start_id, instance = tonumber(ARGV[11]), ARGV[12], ARGV[13]
   see(worker)
-  local keys, waiting = loads(), redis.call('ZCARD', KEYS[4])
-  if waiting == 0 then
+  local keys = loads()
+  if redis.call('ZCARD', KEYS[4]) == 0 then
     local key = choose(keys, excluded)
     if key then return {'grant', start(key, start_id)} end
     redis.call('DEL', KEYS[8])  -- nobody's turns count any more: the tags stay small
   end
   if redis.call('HEXISTS', KEYS[5], ticket_id) == 0 then
-    if waiting >= max_waiting and not urgent then return {'full'} end
+    local own = instance_prefix .. instance
+    if redis.call('SCARD', own) >= max_waiting and not urgent then return {'full'} end
+    redis.call('SADD', own, ticket_id)
+    redis.call('EXPIRE', own, 86400)  -- an evicted ticket would stay in it
     local number = redis.call('HINCRBY', KEYS[8], 'number', 1)
     local tag = 0
     if not urgent then
@@ -141,7 +148,7 @@ elseif command == 'request' then
       redis.call('ZADD', caller_prefix .. caller, tag, ticket_id)
     end
     redis.call('ZADD', KEYS[4], string.format('%.0f', tag * ORDER + number % ORDER), ticket_id)
-    redis.call('HSET', KEYS[5], ticket_id, table.concat({worker, caller, tag, excluded}, ' '))
+    redis.call('HSET', KEYS[5], ticket_id, table.concat({worker, caller, tag, instance, excluded}, ' '))
   end
   return {'wait', tostring(redis.call('ZRANK', KEYS[4], ticket_id)), described(keys)}
 elseif command == 'take' then
@@ -150,7 +157,7 @@ elseif command == 'take' then
   local keys, grants = loads(), {}
   for n, ticket_id in ipairs(redis.call('ZRANGE', KEYS[4], 0, most - 1)) do
     if not choose(keys, '') then break end
-    local worker, _, tag, excluded = ticket(ticket_id)
+    local worker, _, tag, _, excluded = ticket(ticket_id)
     local key = worker and choose(keys, excluded)
     if not worker then
       forget(ticket_id)  -- evicted by a Redis that is short of memory

@@ -34,7 +34,7 @@ from app.pacing.store import (
 
 SOCKET_SECONDS = 0.5  # a caller waits for it before its process paces alone
 
-_KEYS = ("keys", "starts/", "key/", "queue", "tickets", "caller/", "workers", "clock", "generations")
+_KEYS = ("keys", "starts/", "key/", "queue", "tickets", "caller/", "workers", "clock", "instances", "instance/")
 
 
 class RedisStore:
@@ -53,7 +53,7 @@ class RedisStore:
         `keys` is None for who only looks: the keys are then those of the gateways.
         """
         self._keys = " ".join(f"{key.fingerprint} {key.rate}" for key in keys or ())
-        self._generation = uuid.uuid4().hex  # the same in all processes that are forked later
+        self._instance = uuid.uuid4().hex  # the same in all processes that are forked later
         self._window = window_seconds * (1 + WINDOW_MARGIN)
         self._connections = ConnectionPool.from_url(
             url,
@@ -69,9 +69,8 @@ class RedisStore:
 
     def request(self, ticket: Ticket, max_waiting: int) -> Grant | Wait:
         excluded, urgent = " ".join(ticket.excluded), "1" if ticket.urgent else "0"
-        kind, *reply = self._step(
-            "request", ticket.id, ticket.caller, ticket.worker, excluded, urgent, max_waiting, uuid.uuid4().hex
-        )
+        described = (ticket.id, ticket.caller, ticket.worker, excluded, urgent)
+        kind, *reply = self._step("request", *described, max_waiting, uuid.uuid4().hex, self._instance)
         if kind == "grant":
             return _grant(ticket.id, *reply[0])
         if kind == "full":
@@ -117,7 +116,7 @@ class RedisStore:
     def _step(self, command: str, *arguments: str | float) -> list[Any]:
         try:
             if self._keys and not self._is_set_up:
-                self._run("setup", self._generation)
+                self._run("setup", self._instance)
                 self._is_set_up = True
             return self._run(command, *arguments)
         except RedisError as error:

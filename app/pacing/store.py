@@ -102,7 +102,9 @@ class PacerStore(Protocol):
     """
 
     def request(self, ticket: Ticket, max_waiting: int) -> Grant | Wait:
-        """A turn at once, if nobody waits and a key has room; else the ticket waits. Raises `QueueFull`.
+        """A turn at once, if nobody waits and a key has room; else the ticket waits.
+
+        Raises `QueueFull` where `max_waiting` tickets of this instance wait.
 
         A ticket that waits already keeps its place.
         """

@@ -36,7 +36,7 @@ class QueueStopped(Exception):
 
 class TurnQueue:
     def __init__(self, store: PacerStore, max_waiting: int, must_stop: Callable[[], bool] = lambda: False) -> None:
-        """`max_waiting` bounds the calls that wait in the whole store. While `must_stop`, nobody waits."""
+        """`max_waiting` bounds the calls of this instance that wait. While `must_stop`, nobody waits."""
         self._must_stop = must_stop
         self._store = store
         self._max_waiting = max_waiting

@@ -25,6 +25,7 @@ from app.pacing.store import (
 )
 from tests.pacing.conftest import WINDOW, Pacing
 from tests.support.processes import ROOT
+from tests.support.redis_server import needs_redis
 
 MANY = 1000
 
@@ -229,6 +230,22 @@ def test_the_queue_is_full_for_all_but_urgent_tickets(pacing: Pacing) -> None:
     assert store.waiting() == 2
     assert isinstance(store.request(ticket("dave", urgent=True), 2), Wait)
     assert store.waiting() == 3
+
+
+@pytest.mark.parametrize("pacing", [pytest.param("redis", marks=needs_redis)], indirect=True)
+def test_each_instance_has_its_own_bound(pacing: Pacing) -> None:
+    store = pacing.create(1)
+    fill(store, 1)
+    other = pacing.join(1)
+    first = ticket()
+    assert isinstance(store.request(first, 1), Wait)
+    assert isinstance(other.request(ticket(worker="other"), 1), Wait)
+    with pytest.raises(QueueFull):
+        store.request(ticket(), 1)
+    with pytest.raises(QueueFull):
+        other.request(ticket(worker="other"), 1)
+    assert other.leave(first.id)
+    assert isinstance(store.request(ticket(), 1), Wait)
 
 
 def test_who_leaves_frees_its_place(pacing: Pacing) -> None:
