@@ -15,6 +15,7 @@ import pytest
 from app.metrics import OTHER, SUCCESS
 from app.minimax.error_codes import STATUS_CODES, WITHOUT_CODE
 from app.model_catalog import MODELS
+from app.pacing.key_pool import RESTS
 from tests.integration.process_metrics import Metrics, in_flight, stopped, wait_until_idle
 from tests.integration.raw_http import (
     EDITS,
@@ -195,6 +196,8 @@ def test_no_label_value_comes_from_a_caller(gateway: Served, upstream: FakeMinim
         },
         "model": {"none", *(model.id for model in MODELS)},
         "code": {SUCCESS, OTHER, *map(str, STATUS_CODES), *WITHOUT_CODE},
+        "reason": {*RESTS, "queue_full", "not_in_time", "store_unavailable"},
+        "state": {*RESTS, "healthy"},
     }
     seen = {(label, value) for _, pairs in metrics.samples for label, value in pairs}
     for label, value in seen:
@@ -204,7 +207,7 @@ def test_no_label_value_comes_from_a_caller(gateway: Served, upstream: FakeMinim
             float(value)
         else:
             assert value in allowed[label]
-    assert {label for label, _ in seen} == {"endpoint", "model", "code", "status", "le"}
+    assert {label for label, _ in seen} == {"endpoint", "model", "code", "status", "le", "reason", "state"}
     assert secret not in metrics.text
     assert processes.API_KEY not in metrics.text
 

@@ -174,7 +174,7 @@ def test_a_call_that_may_have_drawn_is_never_sent_to_a_second_key(
 ) -> None:
     if probing:
         rests = {"rate": (0, 0), "account": (0, 0), "refused": (0, 0)}
-        monkeypatch.setattr("app.RESTS", rests)
+        monkeypatch.setattr("app.components.RESTS", rests)
     client = make_pool(ONE, TWO, minimax_timeout_seconds=1.0)
     if probing:
         keys.scripts = dict.fromkeys((ONE, TWO), respond(error_response(1008)))
@@ -218,7 +218,7 @@ def test_a_client_that_retries_whatever_it_is_told_does_not_reach_minimax(
 def test_an_empty_account_is_tried_by_one_call_after_its_rest(
     make_pool: MakePool, keys: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.RESTS", {"rate": (60, 3600), "account": (0.2, 100), "refused": (600, 600)})
+    monkeypatch.setattr("app.components.RESTS", {"rate": (60, 3600), "account": (0.2, 100), "refused": (600, 600)})
     client = make_pool(ONE, queue_seconds=0.0)
     keys.scripts[ONE] = respond(error_response(1008))
     assert error_code(draw(client)) == "1008"

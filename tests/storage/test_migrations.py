@@ -131,8 +131,9 @@ def test_wrong_schema_is_an_error_that_names_the_remedy(empty_db: ScratchDatabas
     database.engine.dispose()
     ended = start_gunicorn(empty_db.url)
     assert ended.returncode == 1
-    first, line = ended.stdout.splitlines()
+    keys, first, line = ended.stdout.splitlines()
     assert "Starting gunicorn" in first
+    assert "Upstream keys" in keys
     assert line == (f"The gateway cannot start: the database's schema is {state}. Run: flask --app wsgi db upgrade")
 
 
