@@ -54,8 +54,6 @@ RESPONSE_BYTES = Counter("amux_response_bytes", "Response body bytes sent")
 for _model in MODELS:
     IMAGES_REQUESTED.labels(_model.id)
     IMAGES_DELIVERED.labels(_model.id)
-
-
 for _reason in ("rate", "account", "refused"):
     KEY_RESTS.labels(_reason)
 for _reason in ("queue_full", "not_in_time", "store_unavailable"):

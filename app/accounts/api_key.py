@@ -15,7 +15,7 @@ from app.model_catalog import Model, ResponseFormat
 
 @dataclass(frozen=True)
 class Caller:
-    """Who calls, as far as the API key tells.
+    """The caller, as identified by its API key.
 
     `fingerprint` names the key in logs and in the rate limit store. `key_id` is the row of `api_keys`, None for a
     static key. `models` are the ids of the models that the key may use, None for all. `response_format` is the key's

@@ -100,7 +100,7 @@ class KeyPool:
     ) -> None:
         """`error_of_code` makes the error of an upstream code; `rests` is None where no key ever rests.
 
-        While `must_stop`, nobody waits: the process is about to end.
+        While `must_stop()` is true, no call may wait: the process is about to end.
         """
         self._secrets = {key.fingerprint: key.secret for key in keys}
         self._store = store

@@ -132,7 +132,7 @@ elseif command == 'request' then
   if redis.call('ZCARD', KEYS[4]) == 0 then
     local key = choose(keys, excluded)
     if key then return {'grant', start(key, start_id)} end
-    redis.call('DEL', KEYS[8])  -- nobody's turns count any more: the tags stay small
+    redis.call('DEL', KEYS[8])  -- no ticket waits, so tags may start from 0 again
   end
   if redis.call('HEXISTS', KEYS[5], ticket_id) == 0 then
     local own = instance_prefix .. instance

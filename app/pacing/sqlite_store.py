@@ -235,7 +235,7 @@ class SqliteStore:
         if key.rate:
             connection.execute("INSERT INTO starts VALUES (?, ?, ?)", (start_id, key.fingerprint, now))
             key.starts.append(now)
-        if key.probes:  # nobody else until it has reported
+        if key.probes:  # no other call may use the key until this one has reported
             key.rests_until = now + PROBE_SECONDS
             connection.execute(
                 "UPDATE keys SET rests_until = ? WHERE fingerprint = ?", (key.rests_until, key.fingerprint)

@@ -31,12 +31,12 @@ class _Waiter:
 
 
 class QueueStopped(Exception):
-    """The process is about to end: nobody waits any more."""
+    """The process is about to end, so no call may wait."""
 
 
 class TurnQueue:
     def __init__(self, store: PacerStore, max_waiting: int, must_stop: Callable[[], bool] = lambda: False) -> None:
-        """`max_waiting` bounds the calls of this instance that wait. While `must_stop`, nobody waits."""
+        """`max_waiting` bounds the calls of this instance that wait. While `must_stop()` is true, no call may wait."""
         self._must_stop = must_stop
         self._store = store
         self._max_waiting = max_waiting
@@ -108,7 +108,7 @@ class TurnQueue:
             return self._give_turns()
         except StoreUnavailable:
             return RETRY_SECONDS
-        except Exception:  # without this thread nobody would have a turn again
+        except Exception:  # if this thread ended, no call would get a turn again
             log.exception("Turns not given")
             return RETRY_SECONDS
 
