@@ -1,1 +1,1 @@
-"""Operator commands: `flask --app wsgi db …`, `keys …`, `ledger …`, `usage`."""
+"""Operator commands: `flask --app wsgi db …`, `images …`, `keys …`, `ledger …`, `usage`."""

@@ -1,0 +1,1 @@
+"""Objects: named byte strings in a folder or in S3."""
