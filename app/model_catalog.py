@@ -1,4 +1,4 @@
-"""Known models: public id, MiniMax id and what each supports. Also the response formats that a caller may ask for."""
+"""Known models: public id, MiniMax id and what each supports. Also the aspect ratios and the response formats."""
 
 from __future__ import annotations
 
@@ -9,7 +9,19 @@ from typing import Literal
 ResponseFormat = Literal["url", "b64_json"]
 RESPONSE_FORMATS: tuple[ResponseFormat, ...] = ("url", "b64_json")
 
-ASPECT_RATIOS = ("1:1", "16:9", "4:3", "3:2", "2:3", "3:4", "9:16", "21:9")
+# Aspect ratio to width and height in pixels, as MiniMax documents them.
+PIXELS = {
+    "1:1": (1024, 1024),
+    "16:9": (1280, 720),
+    "4:3": (1152, 864),
+    "3:2": (1248, 832),
+    "2:3": (832, 1248),
+    "3:4": (864, 1152),
+    "9:16": (720, 1280),
+    "21:9": (1344, 576),
+}
+ASPECT_RATIOS = tuple(PIXELS)
+DEFAULT_ASPECT_RATIO = "1:1"  # what MiniMax draws for a request without one
 DIMENSIONS = range(512, 2048 + 1, 8)  # values of width and height in pixels, for models that support dimensions
 
 

@@ -14,19 +14,8 @@ from urllib.parse import urlsplit
 from marshmallow import RAISE, Schema, ValidationError, fields, validate, validates_schema
 from PIL import Image
 
-from app.model_catalog import ASPECT_RATIOS, DIMENSIONS, MODELS
+from app.model_catalog import ASPECT_RATIOS, DEFAULT_ASPECT_RATIO, DIMENSIONS, MODELS, PIXELS
 
-# Aspect ratio to width and height in pixels, as MiniMax documents them.
-PIXELS = {
-    "1:1": (1024, 1024),
-    "16:9": (1280, 720),
-    "4:3": (1152, 864),
-    "3:2": (1248, 832),
-    "2:3": (832, 1248),
-    "3:4": (864, 1152),
-    "9:16": (720, 1280),
-    "21:9": (1344, 576),
-}
 _SIDE = validate.OneOf(DIMENSIONS, error="not a multiple of 8 from 512 to 2048")
 _MODELS = {model.upstream_id: model for model in MODELS}
 
@@ -122,7 +111,7 @@ def pixels_of(request: dict[str, Any]) -> tuple[int, int]:
     """Return width and height of the image. The aspect ratio overrides width and height, as MiniMax documents."""
     if "aspect_ratio" not in request and "width" in request:
         return request["width"], request["height"]
-    return PIXELS[request.get("aspect_ratio", "1:1")]
+    return PIXELS[request.get("aspect_ratio", DEFAULT_ASPECT_RATIO)]
 
 
 def open_reference(request: dict[str, Any]) -> Image.Image | None:

@@ -26,16 +26,19 @@ def build_image_request(
     """
     dimensions = forward_dimensions and "width" in data
     aspect_ratio = None if dimensions else _aspect_ratio(data, model)
+    stream = data.get("stream", False)
     unused = {
         "size": dimensions or "aspect_ratio" in data or aspect_ratio is None,
         "width": not dimensions,
         "height": not dimensions,
+        "response_format": stream,
+        "partial_images": True,
     }
     return ImageRequest(
         model=model,
         prompt=data["prompt"],
         n=data["n"],
-        response_format=data.get("response_format", default_response_format),
+        response_format="b64_json" if stream else data.get("response_format", default_response_format),
         aspect_ratio=aspect_ratio,
         seed=data.get("seed"),
         prompt_optimizer=data.get("prompt_optimizer"),
@@ -44,6 +47,7 @@ def build_image_request(
         subject_reference=reference_of(data),
         width=data["width"] if dimensions else None,
         height=data["height"] if dimensions else None,
+        stream=stream,
         ignored=ignored_names(unknown | {name for name in unused if name in data and unused[name]}),
     )
 

@@ -32,6 +32,7 @@ from app.settings import Settings
 
 MAX_PROMPT_CHARS = 1500
 MAX_IMAGES = 9
+MAX_PARTIAL_IMAGES = 3
 MIN_SEED, MAX_SEED = -(2**63), 2**63 - 1
 STYLE_TYPES = ("漫画", "元气", "中世纪", "水彩")
 
@@ -70,11 +71,6 @@ def _check_size(size: str) -> None:
         raise ValidationError("must be WIDTHxHEIGHT in pixels, like 1024x1024, or auto")
 
 
-def _check_stream(stream: bool) -> None:
-    if stream:
-        raise ValidationError("is not supported: the response is one JSON document")
-
-
 _NO_REFERENCE = "must be an object with type and image_file"
 
 
@@ -108,7 +104,8 @@ class ImageRequestSchema(Schema):
     )
     width = StrictInteger()
     height = StrictInteger()
-    stream = StrictBoolean(validate=_check_stream)
+    stream = StrictBoolean()
+    partial_images = StrictInteger(validate=_between(0, MAX_PARTIAL_IMAGES))
     mask = Unsupported("is not supported: MiniMax redraws a character, it does not inpaint")
     image = ImageFile()
 

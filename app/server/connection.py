@@ -1,7 +1,8 @@
 """Client socket with a deadline for the request, one for the response, and a lingering close.
 
 The deadlines are for a whole request and a whole response, not for each read or write, so that a client that sends or
-takes one byte at a time is closed too.
+takes one byte at a time is closed too. The response's counts the time in which the client does not take what is sent,
+so that a stream may be silent for longer.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ class DeadlineSocket(gevent.socket.socket):  # type: ignore[misc]
     """A client connection. `recv` and `sendall` raise `ClientTimeout` once a deadline has passed.
 
     While `is_idle`, the connection waits for the first byte of a request, for `keepalive` seconds. From that byte on
-    the whole request must arrive within `seconds`; from its first byte on, so must the response be taken.
+    the whole request must arrive within `seconds`. Sending the whole response may block for as long; the time between
+    two parts, in which the client waits for the gateway, does not count.
     """
 
     def __init__(self, connection: socket.socket, *, seconds: float, keepalive: float, max_drain_bytes: int) -> None:
@@ -49,7 +51,8 @@ class DeadlineSocket(gevent.socket.socket):  # type: ignore[misc]
         """Start waiting for a request."""
         self.is_idle = True
         self._receive_by = time.monotonic() + self._keepalive
-        self._send_by = 0.0
+        self._send_seconds = self.seconds  # left
+        self._has_head = False
         self._head = b""
 
     def limit_request(self, seconds: float) -> None:
@@ -76,8 +79,8 @@ class DeadlineSocket(gevent.socket.socket):  # type: ignore[misc]
 
         gunicorn writes the two one by one, which would be two packets, and wake the client twice.
         """
-        if not self._send_by:
-            self._send_by = time.monotonic() + self.seconds
+        if not self._has_head:
+            self._has_head = True
             self._head = data
             return
         head, self._head = self._head, b""
@@ -93,11 +96,14 @@ class DeadlineSocket(gevent.socket.socket):  # type: ignore[misc]
     def _send(self, data: bytes, flags: int = 0) -> None:
         if not data:
             return
-        self._set_timeout(self._send_by)
+        started = time.monotonic()
+        self._set_timeout(started + self._send_seconds)
         try:
             super().sendall(data, flags)
         except TimeoutError as error:
             raise ClientTimeout from error
+        finally:
+            self._send_seconds -= time.monotonic() - started
 
     def stop_waiting(self) -> None:
         """End the wait for a request: a pending `recv` returns an empty string, and the connection is closed."""

@@ -164,6 +164,7 @@ TOLERATED = [
     Row({"background": "auto", "moderation": "low"}, ignored="background, moderation"),
     Row({"output_format": "png", "output_compression": 80}, ignored="output_compression, output_format"),
     Row({"input_fidelity": "high", "partial_images": 0}, ignored="input_fidelity, partial_images"),
+    *(Row({"partial_images": count}, ignored="partial_images") for count in (1, 2, 3)),
     Row({"safety_identifier": "s", "metadata": {"a": "b"}}, ignored="metadata, safety_identifier"),
     Row({"tools": [1, 2], "N": 3, "Prompt": "x"}, ignored="N, Prompt, tools"),
     Row({"user": None}),
@@ -172,7 +173,8 @@ NULLS = [
     Row({name: None})
     for name in (
         *("n", "size", "aspect_ratio", "response_format", "seed", "prompt_optimizer", "watermark", "aigc_watermark"),
-        *("style", "style_type", "style_weight", "width", "height", "extra_body", "stream", "mask", "image", "images"),
+        *("style", "style_type", "style_weight", "width", "height", "extra_body", "mask", "image", "images"),
+        *("stream", "partial_images"),
     )
 ]
 ROWS = [
@@ -211,7 +213,7 @@ FORM_NULLS = [
         Row({name: "null"})
         for name in (
             *("n", "seed", "prompt_optimizer", "watermark", "aigc_watermark", "style_weight", "width", "height"),
-            *("stream", "style", "extra_body", "subject_reference", "images"),
+            *("stream", "partial_images", "style", "extra_body", "subject_reference", "images"),
         )
     ),
     Row({"style": {"style_type": "水彩", "style_weight": "null"}}, {"style": {"style_type": "水彩"}}),

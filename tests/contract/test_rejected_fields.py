@@ -59,9 +59,8 @@ UNKNOWN_MODEL = "is unknown; served here: MiniMax-Image-01"
 NO_SIZE = "must be WIDTHxHEIGHT in pixels, like 1024x1024, or auto"
 NO_SEED = "must be from -9223372036854775808 to 9223372036854775807"
 NO_WEIGHT = "must be above 0 and at most 1"
-STREAM = "is not supported: the response is one JSON document"
 MASK = "is not supported: MiniMax redraws a character, it does not inpaint"
-INTEGERS = ("n", "seed", "width", "height")
+INTEGERS = ("n", "seed", "width", "height", "partial_images")
 BOOLEANS = ("prompt_optimizer", "watermark", "stream")
 TEXTS = ("model", "prompt", "size", "aspect_ratio", "response_format", "style_type")
 
@@ -109,8 +108,11 @@ ROWS = [
     Row({"aigc_watermark": "maybe"}, "watermark", "must be true or false"),
     *each("width", "must be an integer", "wide", 512.5),
     *each("height", "must be an integer", "high", True),
-    *each("stream", STREAM, True),
     *each("stream", "must be true or false", "maybe", 1),
+    *each("partial_images", "must be from 0 to 3", -1, 4, 10**18),
+    *each("partial_images", "must be an integer", 1.0, "two", True),
+    Row({"stream": True, "partial_images": 4}, "partial_images", "must be from 0 to 3"),
+    Row({"stream": True, "response_format": "png"}, "response_format", "must be one of: url, b64_json, base64"),
     *each("mask", MASK, "data:image/png;base64,AAAA", "x"),
     *each("extra_body", "must be an object", "seed=1", ["seed"]),
     Row({"extra_body": {"n": 10}}, "n", "must be from 1 to 9"),

@@ -8,15 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.model_catalog import ASPECT_RATIOS
-from app.sandbox.rules import PIXELS
+from app.model_catalog import ASPECT_RATIOS, PIXELS
 from app.schemas.aspect_ratio import SIZES, is_size, ratio_of_size
 
 SIDES = st.integers(1, 99_999)
 
 
-def test_the_eight_ratios_are_those_that_the_sandbox_draws() -> None:
-    assert set(ASPECT_RATIOS) == set(PIXELS)
+def test_the_pixels_of_a_ratio_are_a_size_of_that_ratio() -> None:
+    assert {ratio: ratio_of_size(f"{width}x{height}") for ratio, (width, height) in PIXELS.items()} == {
+        ratio: ratio for ratio in ASPECT_RATIOS
+    }
 
 
 @given(width=SIDES, height=SIDES)

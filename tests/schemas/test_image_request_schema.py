@@ -77,3 +77,30 @@ def test_the_schema_asks_the_model_what_it_supports() -> None:
     assert read(without_dimensions, EDITS, aspect_ratio="21:9").aspect_ratio == "21:9"
     with pytest.raises(InvalidRequest, match="width is not supported by New"):
         read(without_dimensions, GENERATIONS, width=512, height=512)
+
+
+@pytest.mark.parametrize("schema", SCHEMAS)
+@pytest.mark.parametrize("endpoint", [GENERATIONS, EDITS])
+@pytest.mark.parametrize(
+    ("sent", "response_format", "ignored"),
+    [
+        ({"stream": True}, "b64_json", ()),
+        ({"stream": True, "response_format": "url"}, "b64_json", ("response_format",)),
+        ({"stream": True, "response_format": "base64"}, "b64_json", ("response_format",)),
+        ({"stream": True, "partial_images": 3}, "b64_json", ("partial_images",)),
+        ({"stream": False, "response_format": "url", "partial_images": 3}, "url", ("partial_images",)),
+        ({"extra_body": {"stream": True}, "response_format": None}, "b64_json", ()),
+        ({"stream": None}, "url", ()),
+    ],
+    ids=str,
+)
+def test_a_stream_is_always_base64(
+    schema: type[ImageRequestSchema],
+    endpoint: Endpoint,
+    sent: dict[str, Any],
+    response_format: ResponseFormat,
+    ignored: tuple[str, ...],
+) -> None:
+    read = schema(settings(), endpoint).read(BODY | sent, "url")
+    assert (read.response_format, read.ignored) == (response_format, ignored)
+    assert read.stream is (response_format == "b64_json")
