@@ -7,13 +7,24 @@ from flask import Flask
 from app import metrics
 from app.blueprints.health import create_health_blueprint
 from app.blueprints.images import create_images_blueprint
+from app.blueprints.kept_images import register_kept_images
 from app.blueprints.models import create_models_blueprint
+from app.blueprints.tasks import create_tasks_blueprint
 from app.blueprints.usage import register_usage
-from app.components import create_accounts, create_client, create_key_pool
+from app.components import (
+    create_accounts,
+    create_answer_journal,
+    create_client,
+    create_kept_images,
+    create_key_pool,
+    create_task_store,
+)
 from app.minimax.error_codes import STATUS_CODES, WITHOUT_CODE
 from app.pacing.store import WINDOW_SECONDS
 from app.services.image_service import ImageService, Minimax
 from app.settings import Settings
+from app.tasks.supervisor import Supervisor
+from app.tasks.task_service import TaskService
 from app.web.authentication import create_authenticator
 from app.web.body_limits import MAX_BODY_BYTES
 from app.web.cors import register_cors
@@ -33,7 +44,13 @@ def create_app(
     metrics.register_upstream_codes({*map(str, STATUS_CODES), *WITHOUT_CODE})
     accounts = create_accounts(settings)
     key_pool = create_key_pool(settings, window_seconds)
-    service = ImageService(minimax or create_client(settings), key_pool, accounts.rate_limiter, accounts.billing)
+    kept_images = create_kept_images(settings)
+    service = ImageService(
+        minimax or create_client(settings), key_pool, accounts.rate_limiter, accounts.billing, kept_images
+    )
+    store = create_task_store(settings, accounts.storage)
+    journal = create_answer_journal(settings)
+    tasks = TaskService(service, store, journal, Supervisor(store, journal), join_retries=settings.join_retries)
     authenticate = create_authenticator(accounts.authenticator)
 
     app = Flask(__name__, static_folder=None)
@@ -46,9 +63,13 @@ def create_app(
     register_request_hooks(app)
     register_cors(app, settings.cors_origins)
     register_error_handlers(app)
-    app.register_blueprint(create_images_blueprint(settings, service, authenticate))
+    app.register_blueprint(create_images_blueprint(settings, tasks, authenticate))
+    app.register_blueprint(create_tasks_blueprint(tasks, authenticate))
     app.register_blueprint(create_models_blueprint(settings, authenticate))
     app.register_blueprint(create_health_blueprint(key_pool))
+    if kept_images:
+        register_kept_images(app, kept_images, authenticate, accel=settings.image_accel)
     if accounts.storage:
         register_usage(app, accounts.storage, authenticate)
+    app.extensions["task_supervisor"] = tasks.supervisor
     return app

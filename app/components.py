@@ -9,20 +9,30 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from app.accounts.api_key import Authenticator, StaticApiKeys, fingerprint
 from app.accounts.billing import Billing, NoBilling
 from app.accounts.rate_limiter import NoRateLimits, RateLimiter
+from app.errors import DatabaseUnavailable
+from app.image_store.create import create_image_store
+from app.image_store.kept_images import KeptImages
 from app.minimax.client import MinimaxClient
 from app.minimax.errors import error_of_code
+from app.native_thread import NativeThreads
+from app.objects.file_objects import FileObjects
+from app.objects.location import FileLocation, S3Location
+from app.objects.store import ObjectStore
 from app.pacing.key_pool import RESTS, KeyPool, UpstreamKey
 from app.pacing.sqlite_store import SqliteStore
 from app.pacing.store import KeyRate, PacerStore
 from app.settings import ConfigError, Settings
+from app.tasks.answer_journal import AnswerJournal
+from app.tasks.task import TaskStore
 from app.web.shutdown import shutting_down
 
 if TYPE_CHECKING:
+    from app.storage.database import Database
     from app.storage.storage import Storage
 
 log = logging.getLogger(__name__)
@@ -31,6 +41,9 @@ log = logging.getLogger(__name__)
 LIMIT_MARGIN_SECONDS = 60
 # How long after SIGTERM calls still wait for their turn: one that begins then ends before gunicorn's graceful timeout.
 QUEUE_DRAIN_SECONDS = 20
+# Seconds past queue and deadline after which a task without an answer is taken for lost.
+TASK_MARGIN_SECONDS = 900
+BODY_THREADS = 4  # for files of large answers
 
 
 def create_client(settings: Settings) -> MinimaxClient:
@@ -93,6 +106,74 @@ def _shared_store(url: str, rates: Sequence[KeyRate], own: SqliteStore, window_s
     from app.pacing.redis_store import RedisStore
 
     return FailoverStore(RedisStore(url, rates, window_seconds=window_seconds), own)
+
+
+def create_kept_images(settings: Settings) -> KeptImages | None:
+    """The images that are kept, None without AMUX_IMAGE_STORE. Raises `ConfigError` if their folder cannot be created.
+
+    A store in S3 is not contacted: the gateway starts without it.
+    """
+    if settings.image_store is None:
+        return None
+    if isinstance(settings.image_store, FileLocation):
+        try:
+            settings.image_store.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            message = f"The gateway cannot start: the folder of AMUX_IMAGE_STORE cannot be created ({error})."
+            raise ConfigError(message) from None
+    store = create_image_store(settings.image_store, settings.spool_folder)
+    return KeptImages(store, settings.public_url, settings.image_days)
+
+
+def create_task_store(settings: Settings, storage: Storage | None) -> TaskStore:
+    """The store of answers: the database if there is one, else a SQLite file in the state folder.
+
+    Large bodies are objects of the image store if that is S3, else rows of PostgreSQL, else files in the state folder.
+    Raises `ConfigError` if the state folder cannot be written to.
+    """
+    from app.storage.database import Database
+    from app.storage.group_commit import GroupCommit
+    from app.storage.task_store import SqlTaskStore
+
+    folder = Path(settings.state_folder).absolute()
+    own = Database(f"sqlite:///{folder / 'answers.db'}") if storage is None else None
+    database = own or cast("Storage", storage).database
+    bodies = folder / ("answers" if own else f"answers-{Path(database.engine.url.database or '').name}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        store = SqlTaskStore(
+            database,
+            _create_bodies(settings, database, bodies),
+            GroupCommit(database),
+            keep_hours=settings.answer_hours,
+            max_bytes=settings.answer_bytes,
+            max_task_seconds=settings.queue_seconds + settings.minimax_timeout_seconds + TASK_MARGIN_SECONDS,
+        )
+        if own:
+            store.create_tables()
+            own.engine.dispose()
+    except (OSError, DatabaseUnavailable) as error:
+        raise ConfigError(f"The gateway cannot start: AMUX_STATE_FOLDER cannot be written to ({error}).") from None
+    return store
+
+
+def create_answer_journal(settings: Settings) -> AnswerJournal:
+    """Its folder is created with its first entry."""
+    return AnswerJournal(FileObjects(Path(settings.journal_folder).absolute() / "answers", NativeThreads(BODY_THREADS)))
+
+
+def _create_bodies(settings: Settings, database: Database, folder: Path) -> ObjectStore:
+    location = settings.image_store
+    if isinstance(location, S3Location):
+        from app.objects.s3_objects import S3Objects, create_client
+
+        return S3Objects(create_client(), location.bucket, f"{location.prefix}answers/", settings.spool_folder)
+    if database.engine.dialect.name == "postgresql":
+        from app.storage.postgresql_objects import PostgresqlObjects
+
+        return PostgresqlObjects(database)
+    folder.mkdir(exist_ok=True)
+    return FileObjects(folder, NativeThreads(BODY_THREADS))
 
 
 @dataclass(frozen=True)

@@ -48,8 +48,9 @@ class GatewayError(Exception):
 class UpstreamError(GatewayError):
     """MiniMax rejected the call, or the call failed on the way.
 
-    `outcome_unknown` is True if MiniMax may have drawn, and billed, images that were not received. `trace_id` is
-    MiniMax's id of the call and `upstream_ms` its duration in milliseconds; both are for the log.
+    `outcome_unknown` is True if MiniMax may have drawn, and billed, images that were not received. `is_final` is True
+    if the same request would be rejected again. `trace_id` is MiniMax's id of the call and `upstream_ms` its duration
+    in milliseconds; both are for the log.
 
     `key_fault` says what the call revealed about the upstream key: `rate` (it has begun too many calls), `account` (its
     balance or quota is used up), or `refused`. Such a call has drawn nothing. `key_rest_seconds` is how long MiniMax
@@ -57,6 +58,7 @@ class UpstreamError(GatewayError):
     """
 
     outcome_unknown: bool = False
+    is_final: bool = False
     key_fault: Literal["rate", "account", "refused"] | None = None
     key_rest_seconds: int | None = None
     trace_id: str | None = None
@@ -91,6 +93,24 @@ class ModelNotFound(GatewayError):
 
     http_status = 404
     code = "model_not_found"
+
+
+class ImageNotFound(GatewayError):
+    """404: no image of this id is kept, it has expired, or, for a deletion, it is another key's."""
+
+    http_status = 404
+    code = "image_not_found"
+    message = "There is no image of this id: it has expired, has been deleted, or was never kept here."
+
+
+class ImageStoreUnavailable(GatewayError):
+    """503: the image store cannot be used. If this ends a call, nothing was sent to MiniMax, so a retry is safe."""
+
+    http_status = 503
+    code = "image_store_unavailable"
+    should_retry = True
+    retry_after = 5
+    message = f"The image store is unavailable. Nothing was sent to MiniMax; retry in {retry_after} seconds."
 
 
 class UnsupportedContentType(GatewayError):
@@ -140,6 +160,61 @@ class CallerGone(GatewayError):
     code = "caller_gone"
     message = "The caller disconnected before its turn; nothing was sent to MiniMax."
     drain_body = False
+
+
+class IdempotencyKeyReused(GatewayError):
+    """422: the caller has sent this idempotency key with another request."""
+
+    http_status = 422
+    code = "idempotency_key_reused"
+    message = "This Idempotency-Key was used for another request: send a new key. Nothing was sent to MiniMax."
+
+
+class AnswerExpired(GatewayError):
+    """410: the answer to this idempotency key was removed to make room. A new key generates, and charges, anew."""
+
+    http_status = 410
+    code = "answer_expired"
+    message = "The answer was removed to make room for newer ones. A new Idempotency-Key generates new images."
+
+
+class TaskNotFound(GatewayError):
+    """404: the caller has no such task, or its answer has expired."""
+
+    http_status = 404
+    code = "task_not_found"
+    message = "This API key has no task with this id, or its answer has expired."
+
+
+class TaskWithdrawn(UpstreamError):
+    """503: the task was given up before it was sent, because its worker did not respond. A retry is safe."""
+
+    http_status = 503
+    code = "not_started"
+    should_retry = True
+    retry_after = 1
+    message = "The gateway gave the call up before it was sent to MiniMax; retry in 1 second."
+
+
+class OutcomeUnknown(UpstreamError):
+    """502: the worker that made the call has ended before the response."""
+
+    http_status = 502
+    code = "outcome_unknown"
+    outcome_unknown = True
+    message = (
+        "The gateway's worker ended before MiniMax's response; the image may have been generated, and charged to the "
+        "gateway."
+    )
+
+
+class AnswerNotStored(UpstreamError):
+    """503: the images cannot be stored, and their caller has left. They are not charged to it."""
+
+    http_status = 503
+    code = "answer_not_stored"
+    outcome_unknown = True
+    message = "The images were generated, but cannot be stored for a caller that has left."
 
 
 class SpoolFull(GatewayError):

@@ -15,6 +15,9 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from app.model_catalog import MODELS
 
 SUCCESS, OTHER = "0", "other"
+# How an answer is taken: on the connection that began the call, by a retry that joined it, by an idempotency key, from
+# a task, as a stream, or not at all, because the caller had left.
+WAYS = ("connection", "retry", "idempotency_key", "task", "stream", "nobody")
 
 # Images take 5 to 60 s; the upstream deadline is 180 s by default.
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180)
@@ -46,6 +49,16 @@ QUEUE_SECONDS = Histogram("amux_queue_seconds", "Time a call waited for its turn
 QUEUE_REJECTED = Counter("amux_queue_rejected", "Calls rejected because no turn came in time, by reason", ["reason"])
 KEY_RESTS = Counter("amux_upstream_key_rests", "Times that an upstream key began to rest, by reason", ["reason"])
 KEYS = Gauge("amux_upstream_keys", "Upstream keys by state", ["state"], multiprocess_mode="mostrecent")
+IMAGES_KEPT_BYTES = Gauge(
+    "amux_images_kept_bytes", "Bytes of the images in the image store, once an hour", multiprocess_mode="mostrecent"
+)
+IMAGES_KEPT_OLDEST = Gauge(
+    "amux_images_kept_oldest_seconds",
+    "Age of the oldest image in the image store, in seconds, once an hour",
+    multiprocess_mode="mostrecent",
+)
+ANSWERS_TAKEN = Counter("amux_answers_taken", "Calls by how their answer was taken", ["way"])
+ANSWER_BYTES = Gauge("amux_answer_bytes", "Bytes of the answers that are kept", multiprocess_mode="mostrecent")
 REQUEST_BYTES = Counter("amux_request_bytes", "Request body bytes received")
 RESPONSE_BYTES = Counter("amux_response_bytes", "Response body bytes sent")
 
@@ -54,8 +67,12 @@ RESPONSE_BYTES = Counter("amux_response_bytes", "Response body bytes sent")
 for _model in MODELS:
     IMAGES_REQUESTED.labels(_model.id)
     IMAGES_DELIVERED.labels(_model.id)
+for _way in WAYS:
+    ANSWERS_TAKEN.labels(_way)
 for _reason in ("rate", "account", "refused"):
     KEY_RESTS.labels(_reason)
+for _gauge in (IMAGES_KEPT_BYTES, IMAGES_KEPT_OLDEST, ANSWER_BYTES):
+    _gauge.set(0)  # one of these, unlike others, is not exposed before it is set
 for _reason in ("queue_full", "not_in_time", "store_unavailable"):
     QUEUE_REJECTED.labels(_reason)
 

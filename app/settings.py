@@ -15,6 +15,7 @@ from typing import Any, Self
 from environs import validate
 
 from app.model_catalog import IMAGE_01, RESPONSE_FORMATS, Model, ModelAlias, ResponseFormat
+from app.objects.location import FileLocation, Location
 from app.settings_parsers import PARSERS
 from app.settings_table import Row, find_unknown, read_rows, row
 
@@ -149,6 +150,41 @@ class Settings:
         former="AMUX_TRANSFER_SECONDS",
         validate=validate.Range(1, 3600),
     )
+    stream_head_seconds: float = row(
+        "AMUX_STREAM_HEAD_SECONDS",
+        "float",
+        15.0,
+        "how long the head of a streamed response waits for the outcome of the call, so that an error in that time has "
+        "its own HTTP status; must be less than what routers in front wait for a first byte",
+        validate=validate.Range(0, 3600),
+    )
+    stream_heartbeat_seconds: float = row(
+        "AMUX_STREAM_HEARTBEAT_SECONDS",
+        "float",
+        10.0,
+        "how often a waiting stream sends a comment, so that routers do not take it for silent",
+        validate=validate.Range(0.1, 3600),
+    )
+    join_retries: bool = row(
+        "AMUX_JOIN_RETRIES",
+        "bool",
+        True,
+        "`false`: a retry of an SDK never takes the answer of the call that it repeats",
+    )
+    answer_hours: float = row(
+        "AMUX_ANSWER_HOURS",
+        "float",
+        24.0,
+        "hours that an answer is kept for idempotency keys, tasks and callers that have left",
+        validate=validate.Range(0.0001, 8760),
+    )
+    answer_bytes: int = row(
+        "AMUX_ANSWER_BYTES",
+        "int",
+        1024 * 1024 * 1024,
+        "bytes of all answers that are kept; the oldest are removed first",
+        validate=validate.Range(0, 2**53),
+    )
     spool_folder: str | None = row(
         "AMUX_SPOOL_FOLDER",
         "folder",
@@ -190,7 +226,7 @@ class Settings:
         "AMUX_STATE_FOLDER",
         "str",
         "state",
-        "for what the workers of an instance share; it may be emptied while the gateway is stopped",
+        "for what the workers of an instance share, and for answers that are kept; it must outlive a restart",
         validate=validate.Length(min=1),
     )
     usage_days: int = row(
@@ -199,6 +235,31 @@ class Settings:
         90,
         "days that a request's usage row is kept; the ledger is kept for ever",
         validate=validate.Range(1, 36_500),
+    )
+    image_store: Location | None = row(
+        "AMUX_IMAGE_STORE",
+        "image_store",
+        None,
+        "keeps the images that callers request as URLs: `file:///var/lib/amux/images`, or `s3://bucket/prefix` with "
+        "AWS's usual variables",
+    )
+    public_url: str = row(
+        "AMUX_PUBLIC_URL",
+        "public_url",
+        "",
+        "the gateway's URL as callers see it, such as `https://images.example.com`; URLs of images that are kept begin "
+        "with it",
+        shown="required with `AMUX_IMAGE_STORE`",
+    )
+    image_days: int = row(
+        "AMUX_IMAGE_DAYS", "int", 30, "days that an image is kept", validate=validate.Range(1, 36_500)
+    )
+    image_accel: bool = row(
+        "AMUX_IMAGE_ACCEL",
+        "bool",
+        False,
+        "`true`: nginx sends the files of a `file://` store itself (`X-Accel-Redirect`); only behind "
+        "`deploy/nginx.conf`",
     )
     host: str = row(
         "HOST",
@@ -277,6 +338,16 @@ def _combination_faults(values: Mapping[str, Any]) -> dict[str, str]:
             "AMUX_PRICES",
             stored and prices is not None and unpriced,
             f"Expected a price for: {', '.join(unpriced)}.",
+        ),
+        (
+            "AMUX_PUBLIC_URL",
+            values["image_store"] and values["public_url"] == "",
+            "Expected to be set beside AMUX_IMAGE_STORE: the images' URLs begin with it.",
+        ),
+        (
+            "AMUX_IMAGE_ACCEL",
+            values["image_accel"] and not isinstance(values["image_store"], FileLocation),
+            "Expected only beside an AMUX_IMAGE_STORE that is a file:// URL.",
         ),
     )
     return {variable: message for variable, broken, message in rules if broken}

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from environs import ValidationError
 
 from app.model_catalog import MODELS, RESPONSE_FORMATS, Model, ModelAlias, find_model
+from app.objects.location import Location, parse_location
 
 _HEADER_SAFE = re.compile(r"[!-~]+", re.ASCII)
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?", re.ASCII)
@@ -53,6 +54,21 @@ def _parse_base_url(value: str) -> str:
     if parts.path.rstrip("/").endswith("/v1"):
         raise ValidationError("Expected the URL without the /v1 at its end, which the gateway adds.")
     return value.rstrip("/")
+
+
+def _parse_public_url(value: str) -> str:
+    return _parse_base_url(value) if value else ""
+
+
+def _parse_image_store(value: str) -> Location | None:
+    if not value:
+        return None
+    location = parse_location(value)
+    if location is None:
+        raise ValidationError(
+            "Expected a URL like file:///var/lib/amux/images, of an absolute path without % ? #, or s3://bucket/prefix."
+        )
+    return location
 
 
 def _parse_model(value: str) -> Model:
@@ -182,6 +198,8 @@ PARSERS = {
     "api_keys": _parse_keys,
     "upstream_keys": _parse_upstream_keys,
     "base_url": _parse_base_url,
+    "public_url": _parse_public_url,
+    "image_store": _parse_image_store,
     "models": _parse_models,
     "aliases": _parse_aliases,
     "origins": _parse_origins,

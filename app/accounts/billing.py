@@ -37,6 +37,10 @@ class Billing(Protocol):
         """
         ...
 
+    def check(self, caller: Caller, model: Model, images: int) -> None:
+        """Raise `InsufficientBalance` if the balance does not cover the images now, or `DatabaseUnavailable`."""
+        ...
+
 
 class _FreeReservation:
     def settle(self, images: int, trace_id: str | None) -> None:
@@ -49,3 +53,6 @@ class NoBilling:
         self, caller: Caller, model: Model, images: int, request_id: str, receipt: Receipt
     ) -> Iterator[Reservation]:
         yield _FreeReservation()
+
+    def check(self, caller: Caller, model: Model, images: int) -> None:
+        """Do nothing: no charge is due."""

@@ -17,7 +17,17 @@ class RateLimiter(Protocol):
         """
         ...
 
+    def count(self, caller: Caller, receipt: Receipt) -> None:
+        """Count one request that makes no call of its own, against the requests a minute only.
+
+        Writes the headers of that limit into `receipt`. Raises `RateLimited`, and then counts nothing.
+        """
+        ...
+
 
 class NoRateLimits:
     def acquire(self, caller: Caller, images: int, receipt: Receipt) -> AbstractContextManager[None]:
         return nullcontext()
+
+    def count(self, caller: Caller, receipt: Receipt) -> None:
+        """Do nothing: there are no limits."""

@@ -1,65 +1,79 @@
-"""`POST /v1/images/generations` and `POST /v1/images/edits`."""
+"""`POST /v1/images/generations` and `POST /v1/images/edits`, and both with `/async`."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
 
-from flask import Blueprint, Response
+from flask import Blueprint
 from flask.typing import ResponseReturnValue
 
+from app.delivery.deliver import Delivery
 from app.schemas.form_request_schema import FormImageRequestSchema
 from app.schemas.image_request_schema import EDITS, GENERATIONS, ImageRequestSchema
-from app.services.image_service import ImageService
-from app.services.response import to_openai
 from app.settings import Settings
-from app.spooling.json_writer import JsonBody
-from app.web.client_disconnect import client_disconnect_check
+from app.tasks.call import Call
+from app.tasks.task_service import TaskService
 from app.web.concurrency_limit import ConcurrencyLimit
 from app.web.request_body import form_body, is_form, json_body
 from app.web.request_context import current_context
+from app.web.task_headers import idempotency_key, prefers_async, retry_count
 
 
-def create_images_blueprint(settings: Settings, service: ImageService, authenticate: Callable[[], None]) -> Blueprint:
-    images = Blueprint("images", __name__, url_prefix="/v1/images")
-    images.before_request(authenticate)
-    images.before_request(ConcurrencyLimit(settings.max_calls).acquire)
+@dataclass(frozen=True)
+class Operation:
+    """What one of the two endpoints reads. `form_schema` is None where it takes no form."""
 
-    generations_schema = ImageRequestSchema(settings, GENERATIONS)
-    edits_schema = ImageRequestSchema(settings, EDITS)
-    edits_form_schema = FormImageRequestSchema(settings, EDITS)
+    name: str
+    json_schema: ImageRequestSchema
+    form_schema: ImageRequestSchema | None = None
 
-    @images.post("/generations")
-    def generations() -> ResponseReturnValue:
-        return generate_images(generations_schema, json_body())
-
-    @images.post("/edits")
-    def edits() -> ResponseReturnValue:
-        if is_form():
-            return generate_images(edits_form_schema, form_body())
-        return generate_images(edits_schema, json_body())
-
-    def generate_images(schema: ImageRequestSchema, body: dict[str, Any]) -> ResponseReturnValue:
+    def read_call(self, *, is_async: bool) -> Call:
+        """The call that the current request asks for. Raises what reading and validating it raise."""
+        if self.form_schema and is_form():
+            schema, body = self.form_schema, form_body()
+        else:
+            schema, body = self.json_schema, json_body()
         context = current_context()
         caller = context.known_caller
         image_request = schema.read(body, caller.response_format)
         context.set_request(image_request)
-        result = service.generate(caller, image_request, context.request_id, context.receipt, client_disconnect_check())
-        context.set_result(result)
-        document = to_openai(result, image_request, created=int(time.time()))
-        return stream_json_response(document, on_close=result.close)
+        return Call(
+            caller,
+            image_request,
+            self.name,
+            context.request_id,
+            context.receipt,
+            idempotency_key=idempotency_key(),
+            retry_count=retry_count(),
+            is_async=is_async,
+        )
 
+
+def create_images_blueprint(settings: Settings, tasks: TaskService, authenticate: Callable[[], None]) -> Blueprint:
+    images = Blueprint("images", __name__, url_prefix="/v1/images")
+    images.before_request(authenticate)
+    images.before_request(_mark_image_request)
+    images.before_request(ConcurrencyLimit(settings.max_calls).acquire)
+
+    generations = Operation("generations", ImageRequestSchema(settings, GENERATIONS))
+    edits = Operation("edits", ImageRequestSchema(settings, EDITS), FormImageRequestSchema(settings, EDITS))
+    delivery = Delivery(tasks, settings)
+
+    def add_routes(operation: Operation) -> None:
+        def respond() -> ResponseReturnValue:
+            return delivery.respond(operation.read_call(is_async=prefers_async()))
+
+        def respond_async() -> ResponseReturnValue:
+            return delivery.respond(operation.read_call(is_async=True))
+
+        images.add_url_rule(f"/{operation.name}", operation.name, respond, methods=["POST"])
+        images.add_url_rule(f"/{operation.name}/async", f"{operation.name}_async", respond_async, methods=["POST"])
+
+    add_routes(generations)
+    add_routes(edits)
     return images
 
 
-def stream_json_response(document: Any, on_close: Callable[[], None]) -> Response:
-    """Return `document` as a JSON response that is sent in chunks.
-
-    `on_close` is called once the response is sent, or the caller has disconnected.
-    """
-    body = JsonBody(document)
-    response = Response(body, content_type="application/json")
-    response.content_length = len(body)
-    response.call_on_close(on_close)
-    return response
+def _mark_image_request() -> None:
+    current_context().is_image_request = True

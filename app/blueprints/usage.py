@@ -8,7 +8,7 @@ from dataclasses import asdict
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
-from flask import Blueprint, Flask, Response, jsonify, request
+from flask import Blueprint, Flask, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from app.errors import InvalidRequest
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from app.storage.storage import Storage
 
 MAX_DAYS = 366
+EARLIER = ("retry", "idempotency_key")  # their images count as asked for with the call that generated them
 
 
 def register_usage(app: Flask, storage: Storage, authenticate: Callable[[], None]) -> None:
@@ -46,32 +47,31 @@ def register_usage(app: Flask, storage: Storage, authenticate: Callable[[], None
             }
         )
 
-    @app.after_request
-    def record_usage_row(response: Response) -> Response:
-        context = current_context()
-        if request.blueprint == "images" and context.caller is not None and context.caller.key_id is not None:
-            storage.record_usage(_row(context, context.caller.key_id, response.status_code))
-        return response
+    def record_usage(context: RequestContext, endpoint: str, status: int) -> None:
+        if context.caller is not None and context.caller.key_id is not None:
+            storage.record_usage(_row(context, context.caller.key_id, endpoint, status))
 
     app.register_blueprint(usage)
+    app.extensions["record_usage"] = record_usage
     app.extensions["storage"] = storage
 
 
-def _row(context: RequestContext, key_id: int, status: int) -> dict[str, Any]:
+def _row(context: RequestContext, key_id: int, endpoint: str, status: int) -> dict[str, Any]:
     return {
         "id": uuid.uuid4().hex,
         "key_id": key_id,
         "created_at": datetime.now(UTC).isoformat(),
         "request_id": context.request_id,
-        "endpoint": request.url_rule.rule if request.url_rule else "none",
+        "endpoint": endpoint,
         "model": context.model,
-        "asked": context.n or 0,
+        "asked": 0 if context.taken in EARLIER else context.n or 0,
         "delivered": context.delivered,
         "charged": context.receipt.charged or 0,
         "status": status,
         "code": context.code,
         "milliseconds": round(context.seconds * 1000),
         "trace_id": context.trace_id,
+        "taken": context.taken or "connection",
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from app.accounts.api_key import Caller
 from app.accounts.receipt import Receipt
@@ -23,16 +24,24 @@ class KeyRateLimiter:
     @contextmanager
     def acquire(self, caller: Caller, images: int, receipt: Receipt) -> Iterator[None]:
         call = limit_request_for(caller, images)
-        if call.checks or call.max_calls is not None:
-            decision = self._store.acquire(call)
-            receipt.limits.update(responses.headers(decision.windows))
-            if not decision.admitted:
-                raise responses.rate_limit_error(call, decision)
+        self._count(call, receipt)
         try:
             yield
         finally:
             if call.max_calls is not None:
                 self._store.release(call)
+
+    def count(self, caller: Caller, receipt: Receipt) -> None:
+        call = limit_request_for(caller, 0)
+        checks = tuple(check for check in call.checks if check.cost)
+        self._count(replace(call, checks=checks, max_calls=None), receipt)
+
+    def _count(self, call: LimitRequest, receipt: Receipt) -> None:
+        if call.checks or call.max_calls is not None:
+            decision = self._store.acquire(call)
+            receipt.limits.update(responses.headers(decision.windows))
+            if not decision.admitted:
+                raise responses.rate_limit_error(call, decision)
 
     def close(self) -> None:
         """Close the connections to Redis. A process that ends need not call it."""

@@ -17,7 +17,8 @@ class ErrorMapping:
     `retry_after` is in seconds and is set exactly where `should_retry` is: a retry then costs nothing.
     `is_operator_error` marks errors that only the operator can correct: they are logged as critical, and MiniMax's own
     message is not shown to the caller. `outcome_unknown` marks calls for which MiniMax may have billed an image.
-    `key_fault` is that of `UpstreamError`: the key rests, and the call goes on with another one.
+    `is_final` marks a verdict on the request itself, which the same request would meet again. `key_fault` is that of
+    `UpstreamError`: the key rests, and the call goes on with another one.
     """
 
     meaning: str
@@ -26,6 +27,7 @@ class ErrorMapping:
     retry_after: int | None = None
     is_operator_error: bool = False
     outcome_unknown: bool = False
+    is_final: bool = False
     key_fault: Literal["rate", "account", "refused"] | None = None
 
 
@@ -39,7 +41,11 @@ def _account(meaning: str) -> ErrorMapping:
 
 
 def _invalid(meaning: str) -> ErrorMapping:
-    return ErrorMapping(meaning, 400)
+    return ErrorMapping(meaning, 400, is_final=True)
+
+
+def _withheld(meaning: str) -> ErrorMapping:
+    return ErrorMapping(meaning, 403, is_final=True)
 
 
 def _operator(meaning: str) -> ErrorMapping:
@@ -62,8 +68,8 @@ STATUS_CODES: dict[int, ErrorMapping] = {
     2056: _account("the plan's five-hour window is used up"),
     1004: _operator("the gateway's own MiniMax key was rejected"),
     2049: _operator("the gateway's own MiniMax key is invalid"),
-    1026: ErrorMapping("the prompt was withheld as sensitive", 403),
-    1027: ErrorMapping("the image was withheld as sensitive", 403),
+    1026: _withheld("the prompt was withheld as sensitive"),
+    1027: _withheld("the image was withheld as sensitive"),
     2061: ErrorMapping("the account may not use this model", 403),
     2038: ErrorMapping("the account may not use this feature", 403),
     2042: ErrorMapping("the account has no access to this resource", 403),
@@ -107,7 +113,7 @@ WITHOUT_CODE: dict[str, ErrorMapping] = {
     "upstream_server_error": _unknown_outcome(
         "MiniMax had an internal error; the image may have been generated, and charged to the gateway"
     ),
-    "content_withheld": ErrorMapping("MiniMax withheld every image as sensitive", 403),
+    "content_withheld": _withheld("MiniMax withheld every image as sensitive"),
     "answer_not_stored": _unknown_outcome(
         "there is no room left to store MiniMax's response; the image was generated and may be charged", 503
     ),

@@ -28,6 +28,7 @@ class MinimaxError(UpstreamError):
         self.should_retry = mapping.should_retry
         self.is_operator_error = mapping.is_operator_error
         self.outcome_unknown = mapping.outcome_unknown
+        self.is_final = mapping.is_final
         self.key_fault = mapping.key_fault
         self.key_rest_seconds = _parse_seconds(retry_after)
         if mapping.retry_after is not None:

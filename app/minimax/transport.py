@@ -75,6 +75,9 @@ class UpstreamCall:
         return left
 
 
+# Of the buffer that each call in flight holds. It is for the head: larger reads of a body bypass it.
+HEAD_BYTES = 2048
+
 _current: ContextVar[UpstreamCall] = ContextVar("upstream_call")
 
 
@@ -111,7 +114,7 @@ class _DeadlineReader(io.RawIOBase):
 class _DeadlineResponse(http.client.HTTPResponse):
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
-        self.fp = io.BufferedReader(_DeadlineReader(self.fp.detach(), sock))
+        self.fp = io.BufferedReader(_DeadlineReader(self.fp.detach(), sock), HEAD_BYTES)
 
     def _read_status(self) -> tuple[str, int, str]:
         # http.client skips 100 only. It would take 103 for the whole response, and the next caller on the connection

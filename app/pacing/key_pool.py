@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from app import metrics
 from app.accounts.receipt import Receipt
-from app.errors import MAX_RETRY_AFTER_SECONDS, CallerGone, ShuttingDown, UpstreamBusy, UpstreamError
+from app.errors import MAX_RETRY_AFTER_SECONDS, ShuttingDown, UpstreamBusy, UpstreamError
 from app.pacing.store import Grant, KeyState, PacerStore, QueueFull, RestReason, StoreUnavailable, Wait
 from app.pacing.turn_queue import QueueStopped, TurnQueue
 
@@ -110,11 +110,11 @@ class KeyPool:
         self._rests = rests
 
     @contextmanager
-    def turn(self, caller: str, receipt: Receipt, is_gone: Callable[[], bool]) -> Iterator[Turn]:
+    def turn(self, caller: str, receipt: Receipt) -> Iterator[Turn]:
         """A turn whose call is not begun goes back to the pool.
 
         Raises `UpstreamBusy` where no turn comes in time, the upstream's own error where all keys rest because of it,
-        `ShuttingDown`, and `CallerGone` if `is_gone` when the turn has come.
+        and `ShuttingDown`.
         """
         started = time.monotonic()
         grant = self._first_grant(caller)
@@ -123,8 +123,6 @@ class KeyPool:
         receipt.queued_ms = round(waited * 1000)
         turn = Turn(self, caller, grant, started + self._queue_seconds, receipt)
         try:
-            if waited > 0.01 and is_gone():
-                raise CallerGone
             yield turn
         finally:
             if turn.grant is not None:

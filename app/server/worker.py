@@ -15,6 +15,7 @@ from gunicorn.workers.ggevent import GeventWorker
 
 from app.server.connection import DeadlineSocket, stop_idle
 from app.server.protocol_errors import protocol_error_response
+from app.tasks.background import background_calls
 from app.web.body_limits import MAX_DRAINED_BYTES
 from app.web.shutdown import shutting_down
 
@@ -23,6 +24,7 @@ IDLE_GRACE_SECONDS = 2.0  # how long a stopping worker still takes requests on c
 # Connections accepted in one round of the event loop. With one, the last of a burst waits for as many rounds; with
 # many, the worker that wakes first takes the whole burst.
 MAX_ACCEPT = 16
+IDLE_SECONDS = 0.05
 UNREAD_BODY_SECONDS = 0.05
 UNREAD_BODY_BYTES = 64 * 1024
 
@@ -55,8 +57,9 @@ class EnvelopeWorker(GeventWorker):  # type: ignore[misc]
             self._stop_accepting(server)
         gevent.spawn_later(IDLE_GRACE_SECONDS, self._close_idle_connections)
         give_up = time.monotonic() + self.cfg.graceful_timeout
-        while not pool.join(HEARTBEAT_SECONDS) and time.monotonic() < give_up:
+        while not (pool.join(HEARTBEAT_SECONDS) and not background_calls.count) and time.monotonic() < give_up:
             self.notify()
+            gevent.sleep(IDLE_SECONDS)  # `join` returns at once where only background calls are left
 
     def _start_server(self, listener: Any, pool: Pool) -> StreamServer:
         listener.setblocking(False)

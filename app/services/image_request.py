@@ -24,7 +24,8 @@ class ImageRequest:
 
     `prompt` has 1 to 1500 code points, `n` is 1 to 9, `seed` fits in 64 bits, `aspect_ratio` is one of the model's
     ratios. `subject_reference` is an http(s) URL, or a checked data URL that may lie in a spool. `width` and `height`
-    are in pixels and set only if they are to be forwarded. `ignored` names the caller's fields that have no effect.
+    are in pixels and set only if they are to be forwarded. `stream` says that the response is an event stream, and goes
+    with `b64_json`. `ignored` names the caller's fields that have no effect.
     """
 
     model: Model
@@ -39,6 +40,7 @@ class ImageRequest:
     subject_reference: str | SpooledText | None = None
     width: int | None = None
     height: int | None = None
+    stream: bool = False
     ignored: tuple[str, ...] = ()
 
 
@@ -48,6 +50,8 @@ class ImageResult:
 
     `metadata` is the provider's own, None if it sent none. `trace_id` is the provider's id of the call, `upstream_ms`
     the duration of the call in milliseconds. Large images lie in a spool until `close` is called.
+    `urls` are where streamed images are kept, None for one that is not; empty where none is.
+    `image_store_failed` is True if an image should have been kept and could not be.
     """
 
     images: tuple[str | SpooledText, ...]
@@ -55,3 +59,5 @@ class ImageResult:
     trace_id: str | None
     upstream_ms: int
     close: Callable[[], None] = lambda: None
+    image_store_failed: bool = False
+    urls: tuple[str | None, ...] = ()

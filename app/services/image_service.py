@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from typing import Any, Protocol
 
 from app.accounts.api_key import Caller
@@ -11,6 +12,7 @@ from app.accounts.billing import Billing
 from app.accounts.rate_limiter import RateLimiter
 from app.accounts.receipt import Receipt
 from app.services.image_request import ImageRequest, ImageResult
+from app.services.kept_images import ImageKeeper, add_urls, keep_images
 from app.services.payload import build_payload
 
 
@@ -31,42 +33,91 @@ class Turn(Protocol):
 class KeyPool(Protocol):
     """The pool of upstream keys."""
 
-    def turn(self, caller: str, receipt: Receipt, is_gone: Callable[[], bool]) -> AbstractContextManager[Turn]:
-        """Wait until a key may begin a call. Raises `UpstreamBusy`, `UpstreamError`, `ShuttingDown` or `CallerGone`."""
+    def turn(self, caller: str, receipt: Receipt) -> AbstractContextManager[Turn]:
+        """Wait until a key may begin a call. Raises `UpstreamBusy`, `UpstreamError` or `ShuttingDown`."""
+        ...
+
+
+class Progress(Protocol):
+    """Who follows a call while it is made."""
+
+    def turn_came(self) -> None:
+        """The call is about to be sent. Raises `GatewayError` to prevent it."""
+        ...
+
+    def generated(self, result: ImageResult) -> None:
+        """The images have come, and are not charged yet. Raises `UpstreamError` if they can reach nobody."""
         ...
 
 
 class ImageService:
     """One call of a caller, from the checks to the images. Safe for threads if its parts are."""
 
-    def __init__(self, minimax: Minimax, key_pool: KeyPool, rate_limiter: RateLimiter, billing: Billing) -> None:
+    def __init__(
+        self,
+        minimax: Minimax,
+        key_pool: KeyPool,
+        rate_limiter: RateLimiter,
+        billing: Billing,
+        image_keeper: ImageKeeper | None = None,
+    ) -> None:
+        """With an `image_keeper`, images that are requested as URLs or streamed are kept, and the URLs are its own."""
         self._minimax = minimax
         self._key_pool = key_pool
         self._rate_limiter = rate_limiter
         self._billing = billing
+        self._image_keeper = image_keeper
 
-    def generate(
-        self,
-        caller: Caller,
-        request: ImageRequest,
-        request_id: str,
-        receipt: Receipt,
-        is_gone: Callable[[], bool] = lambda: False,
-    ) -> ImageResult:
-        """Generate images. Checks run cheapest first: model (403), rate limit (429), turn (429), balance (429).
+    @contextmanager
+    def admit(self, caller: Caller, request: ImageRequest, receipt: Receipt) -> Iterator[None]:
+        """Check the model (403) and the image store (503), and count the request against the limits (429).
 
-        `request_id` goes into the ledger; `receipt` is filled with what response headers tell of limits, the queue and
-        charges; `is_gone` says whether the caller has disconnected. Raises `GatewayError`: `ModelNotAuthorized`,
-        `RateLimited`, what `KeyPool.turn` raises, `InsufficientBalance`, `DatabaseUnavailable` or an `UpstreamError`.
-        The checks before this one are 401, 503 (concurrency limit), 408, 413 and 400. The caller closes the result.
+        It is in flight until the context ends.
         """
         caller.check_model(request.model)
-        with (
-            self._rate_limiter.acquire(caller, request.n, receipt),
-            self._key_pool.turn(caller.fingerprint, receipt, is_gone) as turn,
-            self._billing.reserve(caller, request.model, request.n, request_id, receipt) as reservation,
-        ):
-            payload = build_payload(request)
-            result = turn.call(lambda api_key: self._minimax.generate_images(payload, api_key))
-            reservation.settle(len(result.images), result.trace_id)
+        if keeper := self._keeper(request):
+            keeper.check()
+        with self._rate_limiter.acquire(caller, request.n, receipt):
+            yield
+
+    def check_balance(self, caller: Caller, request: ImageRequest) -> None:
+        """Raise `InsufficientBalance` if the balance does not pay for the request now. Reserves nothing."""
+        self._billing.check(caller, request.model, request.n)
+
+    def count_replay(self, caller: Caller, receipt: Receipt) -> None:
+        """Count a request that makes no call against the requests a minute. Raises `RateLimited`."""
+        self._rate_limiter.count(caller, receipt)
+
+    def generate(
+        self, caller: Caller, request: ImageRequest, request_id: str, receipt: Receipt, progress: Progress
+    ) -> ImageResult:
+        """Generate the images of an admitted request: a turn (429), the balance (429), the upstream call.
+
+        `request_id` goes into the ledger; `receipt` is filled with what response headers tell of the queue and charges.
+        Raises `GatewayError`: what `KeyPool.turn` raises, `InsufficientBalance`, `DatabaseUnavailable`, an
+        `UpstreamError`, or what `progress` raises. The caller closes the result.
+        """
+        with self._key_pool.turn(caller.fingerprint, receipt) as turn:
+            progress.turn_came()
+            with self._billing.reserve(caller, request.model, request.n, request_id, receipt) as reservation:
+                result = self._call(turn, caller, request)
+                try:
+                    # Before the charge: a caller never pays for an image that was lost with the process.
+                    progress.generated(result)
+                except BaseException:
+                    result.close()
+                    raise
+                reservation.settle(len(result.images), result.trace_id)
+                return result
+
+    def _call(self, turn: Turn, caller: Caller, request: ImageRequest) -> ImageResult:
+        keeper = self._keeper(request)
+        payload = build_payload(replace(request, response_format="b64_json") if keeper else request)
+        result = turn.call(lambda api_key: self._minimax.generate_images(payload, api_key))
+        if keeper is None:
             return result
+        keep = add_urls if request.stream else keep_images
+        return keep(result, caller.fingerprint, keeper)
+
+    def _keeper(self, request: ImageRequest) -> ImageKeeper | None:
+        return self._image_keeper if request.response_format == "url" or request.stream else None

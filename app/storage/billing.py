@@ -78,6 +78,11 @@ class LedgerBilling:
         finally:
             self._close(reservation, open_reservation.settlement, receipt)
 
+    def check(self, caller: Caller, model: Model, images: int) -> None:
+        balance, cost = self._ledger.balance(caller.key_id or 0), images * self._prices[model.id]
+        if balance is not None and balance < cost:
+            raise InsufficientBalance(balance, cost)
+
     def _reserve(self, reservation: Reservation, receipt: Receipt) -> None:
         receipt.charged = 0
         try:

@@ -9,10 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, NotSupportedError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -22,6 +20,9 @@ from app import metrics
 from app.errors import DatabaseUnavailable
 from app.native_thread import NativeThreads
 from app.storage import engines
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 log = logging.getLogger(__name__)
 
@@ -102,6 +103,10 @@ class Database:
 
     def check_schema(self) -> None:
         """Raises `SchemaOutdated` with a message of one line that names the remedy."""
+        # Imported here, because it takes 9 MB, which a gateway without a database does not need.
+        from alembic.migration import MigrationContext
+        from alembic.script import ScriptDirectory
+
         expected = ScriptDirectory(str(MIGRATIONS)).get_current_head()
         file = engines.sqlite_file(self.engine)
         if file and not file.exists():  # connecting would create an empty one, in whatever folder a command is run
@@ -168,6 +173,8 @@ class _Progress:
 
 def alembic_config(engine: Engine) -> Config:
     """Configuration with which alembic's commands run the migrations on `engine`."""
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["engine"] = engine

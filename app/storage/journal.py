@@ -17,6 +17,7 @@ from typing import Any
 
 from app.errors import DatabaseUnavailable
 from app.native_thread import NativeThreads
+from app.objects.file_objects import sync_folder
 
 log = logging.getLogger(__name__)
 
@@ -108,13 +109,4 @@ def _write_durably(path: Path, text: str) -> None:
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Makes the file's name survive a power loss."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(path.parent)

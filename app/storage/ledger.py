@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import TypeVar
 
 from sqlalchemy import Select, func, or_, select
 
@@ -15,6 +16,7 @@ from app.storage.reservations import Closed, LedgerStatements, Reservation, Sett
 from app.storage.tables import KEYS, LEDGER, RESERVATIONS, LedgerEntry, between_days
 from app.storage.writer import DirectWriter, Writer
 
+T = TypeVar("T")
 _STATEMENTS: dict[str, LedgerStatements] = {"sqlite": ledger_sqlite, "postgresql": ledger_postgresql}
 
 
@@ -84,6 +86,11 @@ class Ledger:
             metrics.UNKNOWN_OUTCOMES.inc()
         return closed
 
+    def balance(self, key_id: int) -> int | None:
+        """The balance of a key, without what is reserved; None without a limit."""
+        found: Sequence[int | None] = self._read(select(KEYS.c.balance).where(KEYS.c.id == key_id))
+        return found[0] if found else None
+
     def reservation_exists(self, reservation_id: str) -> bool:
         """Whether there is such a reservation, open or closed."""
         return bool(self._read(select(RESERVATIONS.c.id).where(RESERVATIONS.c.id == reservation_id)))
@@ -102,8 +109,8 @@ class Ledger:
         """Ids of the processes that have open reservations."""
         return self._read(select(RESERVATIONS.c.owner).where(RESERVATIONS.c.state == "open").distinct())
 
-    def _read(self, query: Select[str]) -> Sequence[str]:
-        def read() -> Sequence[str]:
+    def _read(self, query: Select[T]) -> Sequence[T]:
+        def read() -> Sequence[T]:
             with self._database.connection(read_only=True) as connection:
                 return connection.scalars(query).all()
 

@@ -155,7 +155,8 @@ class UsageRecord(Base):
     """One image request. It holds no prompt, image or URL.
 
     `asked` and `delivered` count images. `charged` is in micro-units. `status` is the HTTP status, `code` that of the
-    error. `milliseconds` is the duration of the request.
+    error. `milliseconds` is the duration of the request. `taken` is how the answer was taken: a word of
+    `app.metrics.WAYS`.
     """
 
     __tablename__ = "usage"
@@ -172,6 +173,7 @@ class UsageRecord(Base):
     status: Mapped[int]
     code: Mapped[str | None] = mapped_column(String(100))
     milliseconds: Mapped[int]
+    taken: Mapped[str] = mapped_column(String(20), default="connection", server_default="connection")
     trace_id: Mapped[str | None] = mapped_column(String(128))
 
     __table_args__ = (Index("ix_usage_key_time", "key_id", "created_at"),)

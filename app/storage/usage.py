@@ -6,6 +6,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from itertools import groupby
 from typing import Any
 
 from sqlalchemy import Executable, delete, func, select
@@ -32,7 +33,10 @@ _ADD: dict[str, Executable] = {
 
 @dataclass(frozen=True)
 class Total:
-    """Totals of one day (UTC) and model. `asked` and `delivered` count images, `charged` is in micro-units."""
+    """Totals of one day (UTC) and model. `asked` and `delivered` count images, `charged` is in micro-units.
+
+    `taken` counts the requests by how their answer was taken, with the ways that occurred: see `app.metrics.WAYS`.
+    """
 
     day: str
     model: str | None
@@ -40,6 +44,7 @@ class Total:
     asked: int
     delivered: int
     charged: int
+    taken: Mapping[str, int]
 
 
 class UsageStore:
@@ -88,12 +93,12 @@ class UsageStore:
         )
         with self._database.transaction(read_only=True) as session:
             rows = session.execute(
-                select(day, UsageRecord.model, *columns)
+                select(day, UsageRecord.model, UsageRecord.taken, *columns)
                 .where(UsageRecord.key_id == key_id, *between_days(UsageRecord.created_at, first, last))
-                .group_by(day, UsageRecord.model)
-                .order_by(day, UsageRecord.model.nulls_last())
+                .group_by(day, UsageRecord.model, UsageRecord.taken)
+                .order_by(day, UsageRecord.model.nulls_last(), UsageRecord.taken)
             ).all()
-        return [Total(str(row[0]), row[1], *(int(value) for value in row[2:])) for row in rows]
+        return [_total(str(day), model, list(group)) for (day, model), group in groupby(rows, lambda row: row[:2])]
 
     def remove_older_than(self, days: int) -> int:
         """Delete up to `DELETE_BATCH_SIZE` rows, so that no lock is held for long; returns how many were deleted."""
@@ -108,3 +113,9 @@ class UsageStore:
         )
         with self._database.connection() as connection:
             return connection.execute(delete(USAGE).where(USAGE.c.id.in_(expired))).rowcount
+
+
+def _total(day: str, model: str | None, rows: Sequence[Any]) -> Total:
+    """The total of the `rows` of one day and model, a row for each way in which answers were taken."""
+    requests, asked, delivered, charged = (sum(int(row[column]) for row in rows) for column in range(3, 7))
+    return Total(day, model, requests, asked, delivered, charged, {row[2]: int(row[3]) for row in rows})

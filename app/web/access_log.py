@@ -35,6 +35,7 @@ def log_request(
             "upstream_ms": context.upstream_ms,
             "total_ms": round(context.seconds * 1000),
             "trace_id": context.trace_id,
+            "taken": context.taken,
             "bytes_in": bytes_in,
             "bytes_out": bytes_out,
         },
@@ -46,6 +47,8 @@ def _count(context: RequestContext, endpoint: str, status: int, bytes_in: int, b
     metrics.REQUEST_SECONDS.labels(endpoint).observe(context.seconds)
     metrics.REQUEST_BYTES.inc(bytes_in)
     metrics.RESPONSE_BYTES.inc(bytes_out)
+    if context.taken is not None:
+        metrics.ANSWERS_TAKEN.labels(context.taken).inc()
     if context.upstream_code is not None and context.upstream_ms is not None:  # None: a key rests, no call was made
         metrics.count_upstream_call(context.upstream_code)
         metrics.UPSTREAM_SECONDS.observe(context.upstream_ms / 1000)

@@ -20,8 +20,9 @@ EXPOSED_HEADERS = (
     "x-request-id",
     "x-should-retry",
     "retry-after",
+    "idempotent-replayed",
     "x-minimax-trace-id",
-    *("x-amux-ignored", "x-amux-charged", "x-amux-balance", "x-amux-queued-ms"),
+    *("x-amux-ignored", "x-amux-charged", "x-amux-balance", "x-amux-queued-ms", "x-amux-image-store"),
     *(f"x-ratelimit-{what}-{rate.header}" for what in ("limit", "remaining", "reset") for rate in RATE_LIMITS),
 )
 MAX_AGE_SECONDS = 600

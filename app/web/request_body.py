@@ -26,10 +26,25 @@ class GatewayRequest(Request):
         self._spools.append(spool)
         return spool
 
+    def keep_spools(self) -> list[Spool]:
+        """Return the spools, which somebody else then closes: the call outlasts the request."""
+        kept, self._spools = self._spools, []
+        return kept
+
     def close(self) -> None:
         super().close()
         for spool in self._spools:
             spool.close()
+
+
+def keep_spools() -> list[Spool]:
+    """`GatewayRequest.keep_spools` of the current request."""
+    return _gateway_request().keep_spools()
+
+
+def new_spool() -> Spool:
+    """A spool that is closed with the current request, unless it is kept."""
+    return _gateway_request().new_spool()
 
 
 def is_form() -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from flask import g, request
@@ -24,7 +25,9 @@ class RequestContext:
 
     `caller` is set by authentication, `receipt` by the rate limiter and billing, the rest by `set_request`,
     `set_result` and `set_error`. `upstream_ms` is in milliseconds. `drain_body` is False if an error may be sent while
-    the caller is still uploading.
+    the caller is still uploading. `taken` is one of `metrics.WAYS`, for an image request. `is_replay`
+    is True if an idempotency key was used before. `answer_headers` are those of an earlier call's answer. A request
+    that `is_deferred` is logged when its call ends, by `end(status, bytes_out)`.
     """
 
     request_id: str
@@ -40,6 +43,13 @@ class RequestContext:
     drain_body: bool = True
     trace_id: str | None = None
     upstream_ms: int | None = None
+    image_store_failed: bool = False
+    taken: str | None = None
+    is_image_request: bool = False
+    is_replay: bool = False
+    is_deferred: bool = False
+    answer_headers: dict[str, str] = field(default_factory=dict)
+    end: Callable[[int, int | None], None] = lambda _status, _bytes_out: None
 
     def set_request(self, image_request: ImageRequest) -> None:
         self.model = image_request.model.id
@@ -51,6 +61,7 @@ class RequestContext:
         self.upstream_code = metrics.SUCCESS
         self.trace_id = result.trace_id
         self.upstream_ms = result.upstream_ms
+        self.image_store_failed = result.image_store_failed
 
     def set_error(self, error: GatewayError) -> None:
         self.code = error.code
@@ -74,11 +85,15 @@ class RequestContext:
 
     def headers(self) -> dict[str, str]:
         """The headers of every response."""
-        headers = {"x-request-id": self.request_id, **self.receipt.headers()}
+        headers = {**self.answer_headers, "x-request-id": self.request_id, **self.receipt.headers()}
+        if self.is_replay:
+            headers["idempotent-replayed"] = "true"
         if self.trace_id:
             headers["x-minimax-trace-id"] = self.trace_id
         if self.ignored:
             headers["x-amux-ignored"] = ", ".join(self.ignored)
+        if self.image_store_failed:
+            headers["x-amux-image-store"] = "unavailable"
         return headers
 
 

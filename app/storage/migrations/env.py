@@ -3,6 +3,7 @@
 from alembic import context
 from sqlalchemy import text
 
+from app.storage import task_tables  # noqa: F401 (its tables join the metadata)
 from app.storage.tables import Base
 
 with context.config.attributes["engine"].connect() as connection:

@@ -1,0 +1,108 @@
+"""`GET /v1/images/tasks` and `GET /v1/images/tasks/{id}`: the caller's tasks and their answers."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from flask import Blueprint, Response, jsonify, request
+from flask.typing import ResponseReturnValue
+
+from app.errors import InvalidRequest, TaskNotFound
+from app.tasks.body import Body
+from app.tasks.stored_answer import StoredError, stored_body
+from app.tasks.task import Task, TaskStore
+from app.tasks.task_service import TaskService
+from app.web.request_context import current_context
+
+MAX_WAIT_SECONDS = 60
+MAX_LISTED = 100
+DEFAULT_LISTED = 20
+RETRY_AFTER_SECONDS = 5
+
+_ID_PATTERN = re.compile("[0-9a-f]{32}", re.ASCII)
+
+
+def create_tasks_blueprint(tasks: TaskService, authenticate: Callable[[], None]) -> Blueprint:
+    blueprint = Blueprint("tasks", __name__, url_prefix="/v1/images/tasks")
+    blueprint.before_request(authenticate)
+    blueprint.after_request(_forbid_caching)
+
+    @blueprint.get("")
+    def list_tasks() -> ResponseReturnValue:
+        """The caller's newest tasks, without their results."""
+        limit = _number("limit", DEFAULT_LISTED, 1, MAX_LISTED)
+        found = tasks.store.newest(current_context().known_caller.fingerprint, limit)
+        return jsonify({"object": "list", "data": [_fields(task) for task in found]})
+
+    @blueprint.get("/<task_id>")
+    def show_task(task_id: str) -> ResponseReturnValue:
+        """One task, with its result or error. With `?wait=20` the response waits as long for the task to end."""
+        seconds = _number("wait", 0, 0, MAX_WAIT_SECONDS)
+        task = _find(tasks.store, task_id)
+        if task.is_running and seconds:
+            tasks.supervisor.wait(task.id, seconds)
+            task = _find(tasks.store, task_id)
+        return _running(task) if task.is_running else _ended(task, tasks.store)
+
+    return blueprint
+
+
+def _find(store: TaskStore, task_id: str) -> Task:
+    is_id = _ID_PATTERN.fullmatch(task_id)
+    task = store.find(current_context().known_caller.fingerprint, task_id) if is_id else None
+    if task is None:
+        raise TaskNotFound
+    return task
+
+
+def _forbid_caching(response: Response) -> Response:
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _running(task: Task) -> Response:
+    response = jsonify(_fields(task))
+    response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return response
+
+
+def _ended(task: Task, store: TaskStore) -> Response:
+    current_context().taken = "task"
+    try:
+        return _with_result(task, stored_body(store, task))
+    except StoredError as error:
+        details = error.envelope()["error"] | {"http_status": error.http_status}
+        return jsonify(_fields(task) | {"error": details})
+
+
+def _fields(task: Task) -> dict[str, Any]:
+    created = int(task.created_at.timestamp())
+    return {"id": task.id, "object": "image.task", "status": task.state, "created": created}
+
+
+def _with_result(task: Task, body: Body) -> Response:
+    """The task with the stored response in it, which is copied in chunks."""
+    head = json.dumps(_fields(task), separators=(",", ":"))[:-1].encode() + b',"result":'
+
+    def chunks() -> Iterator[bytes]:
+        yield head
+        yield from body
+        yield b"}"
+
+    response = Response(chunks(), content_type="application/json")
+    response.content_length = len(head) + len(body) + 1
+    return response
+
+
+def _number(name: str, default: int, low: int, high: int) -> int:
+    """A whole number of the query. Raises `InvalidRequest`, which names it."""
+    values = request.args.getlist(name)
+    if not values:
+        return default
+    text = values[0]
+    if len(values) > 1 or not (text.isascii() and text.isdecimal() and len(text) < 4 and low <= int(text) <= high):
+        raise InvalidRequest(f"{name} must be a whole number from {low} to {high}.", param=name)
+    return int(text)
