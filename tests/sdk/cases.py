@@ -224,7 +224,6 @@ INVALID_FIELDS = (
     _invalid("prompt", "a" * 1501, "at most 1500 characters, not 1501"),
     _invalid("response_format", "png", "b64_json"),
     _invalid("model", "dall-e-3", "served here: MiniMax-Image-01"),
-    _invalid("stream", True, "stream is not supported"),
     InvalidField(
         "live model",
         {"model": LIVE},
@@ -238,7 +237,6 @@ WRONG_KEY = Error("AuthenticationError", 401, "invalid_api_key")
 UNKNOWN_MODEL = Error("NotFoundError", 404, "model_not_found", "model")
 TWO_IMAGES = Error("BadRequestError", 400, "invalid_value", "image")
 TOO_LARGE_IMAGE = TWO_IMAGES
-STREAM = Error("BadRequestError", 400, "invalid_value", "stream")
 
 # URLs with characters that a client or the gateway might decode, encode or cut.
 AWKWARD_URLS = (

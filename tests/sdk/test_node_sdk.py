@@ -29,7 +29,6 @@ from tests.sdk.cases import (
     PLAIN,
     PROMPT,
     PROTOCOL_ERRORS,
-    STREAM,
     TOO_LARGE_IMAGE,
     TWO_IMAGES,
     UNKNOWN_MODEL,
@@ -292,12 +291,6 @@ def test_the_request_option_body_is_explained(sdk: Sdk, upstream: FakeMinimax, c
     assert outcome.error == Error("BadRequestError", 400, "invalid_value", "model")
     assert "replaces the whole body" in outcome.message
     assert "first argument" in outcome.message
-    assert upstream.received == []
-
-
-def test_an_edit_cannot_be_streamed(sdk: Sdk, upstream: FakeMinimax, face: Path) -> None:
-    outcome = sdk.call("editBuffer", fields=GOOD | {"stream": True}, paths=[str(face)])
-    assert outcome.error == STREAM
     assert upstream.received == []
 
 

@@ -28,7 +28,6 @@ from tests.sdk.cases import (
     PLAIN,
     PROMPT,
     PROTOCOL_ERRORS,
-    STREAM,
     TOO_LARGE_IMAGE,
     TWO_IMAGES,
     UNKNOWN_MODEL,
@@ -294,12 +293,6 @@ def test_an_invalid_field_is_named_and_nothing_is_sent(
     assert seen_by_sdk(error) == case.error
     assert case.message in error.message
     assert statuses(gateway, own) == {case.error.status: 1}
-    assert upstream.received == []
-
-
-def test_an_edit_cannot_be_streamed(sdk: OpenAI, upstream: FakeMinimax, face: Path) -> None:
-    error = error_of(lambda: sdk.images.edit(**GOOD, image=face, stream=True))
-    assert seen_by_sdk(error) == STREAM
     assert upstream.received == []
 
 

@@ -12,6 +12,11 @@ const client = new OpenAI();
 
 const cases = {
   generate: ({ fields, options }) => client.images.generate(fields, options),
+  generateStream: async ({ fields, options }) => {
+    const events = [];
+    for await (const event of await client.images.generate({ ...fields, stream: true }, options)) events.push(event);
+    return events;
+  },
   editFields: ({ fields, options }) => client.images.edit(fields, options),
 
   editStream: ({ fields, paths, options }) =>
