@@ -1,8 +1,10 @@
 """gunicorn settings of the gateway, which `gunicorn wsgi:app` reads from the working directory."""
 
 # isort: off
+import gevent
 from gevent import monkey
 
+gevent.config.track_greenlet_tree = False  # else each greenlet keeps the stack that spawned it, which takes a kilobyte
 monkey.patch_all()  # before anything imports a socket, a lock or a thread
 # isort: on
 
@@ -96,10 +98,16 @@ def on_starting(_server: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Start the storage's maintenance thread, which would not survive the fork."""
+    """Start the maintenance threads, which would not survive the fork."""
+    supervisor = worker.wsgi.extensions.get("task_supervisor")
+    if supervisor:
+        supervisor.start()
     storage = worker.wsgi.extensions.get("storage")
     if storage:
         storage.maintenance.start()
+    image_maintenance = worker.wsgi.extensions.get("image_maintenance")
+    if image_maintenance:
+        image_maintenance.start()
 
 
 def child_exit(_server: Any, worker: Any) -> None:

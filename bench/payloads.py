@@ -55,8 +55,8 @@ def write_payloads(folder: Path) -> None:
     images = [_base64(_image(noise, IMAGE_BYTES)) for _ in range(IMAGES)]
     upload = _image(noise, UPLOAD_BYTES)
     texts = {
-        "minimax.small": _minimax("image_urls", [URL]),
-        "minimax.big": _minimax("image_base64", images),
+        "minimax.small": minimax_response("image_urls", [URL]),
+        "minimax.big": minimax_response("image_base64", images),
         "openai.small": _openai("url", [URL]),
         "openai.big": _openai("b64_json", images),
         "expected.small": f"{URL}\n",
@@ -93,7 +93,7 @@ def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-def _minimax(key: str, images: list[str]) -> str:
+def minimax_response(key: str, images: list[str]) -> str:
     metadata = {"success_count": str(len(images)), "failed_count": "0"}
     status = {"status_code": 0, "status_msg": "success"}
     return json.dumps({"id": "bench", "data": {key: images}, "metadata": metadata, "base_resp": status})

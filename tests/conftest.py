@@ -17,10 +17,13 @@ from app.sandbox.accounts import Accounts
 from app.sandbox.app import create_sandbox
 from app.settings import Settings
 from tests.support import processes
+from tests.support.client import client_of
 from tests.support.databases import database, empty_db, migrated_sqlite, postgres, test_db  # noqa: F401
 from tests.support.fake_minimax import FakeMinimax, start_fake_minimax
 from tests.support.gateway_and_upstream import GatewayAndUpstream, start_gateway_and_upstream
+from tests.support.kept_images import file_gateway, s3_gateway  # noqa: F401
 from tests.support.processes import API_KEY, UPSTREAM_KEY, Served
+from tests.support.s3_server import shared_s3  # noqa: F401
 from tests.support.settings import UNPACED
 
 hypothesis_settings.register_profile("gateway", deadline=None, print_blob=True)
@@ -48,7 +51,7 @@ def make_client(upstream: FakeMinimax) -> MakeClient:
             "minimax_base_url": upstream.url,
             "minimax_timeout_seconds": 5.0,
         }
-        client = create_app(Settings(**(base | UNPACED | chosen))).test_client()  # type: ignore[arg-type]
+        client = client_of(create_app(Settings(**(base | UNPACED | chosen))))  # type: ignore[arg-type]
         client.environ_base["HTTP_AUTHORIZATION"] = AUTH["Authorization"]
         return client
 

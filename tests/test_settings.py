@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from app.model_catalog import IMAGE_01, IMAGE_01_LIVE, ModelAlias
+from app.objects.location import FileLocation, Location, S3Location
 from app.settings import ROWS, ConfigError, Settings, markdown_rows
 from app.settings_table import find_unknown
 from tests.support.processes import ROOT, environment, procfile_command
@@ -24,7 +25,9 @@ VARIABLES = (
     *("AMUX_QUEUE_SECONDS", "AMUX_MAX_QUEUED", "AMUX_REST_KEYS", "AMUX_STATE_FOLDER"),
     *("AMUX_API_KEYS", "AMUX_ENABLED_MODELS", "AMUX_MODEL_ALIASES", "AMUX_FORWARD_DIMENSIONS"),
     *("AMUX_DEFAULT_RESPONSE_FORMAT", "AMUX_CORS_ORIGINS", "AMUX_MAX_CALLS"),
-    *("AMUX_CLIENT_TIMEOUT_SECONDS", "AMUX_SPOOL_FOLDER"),
+    *("AMUX_CLIENT_TIMEOUT_SECONDS", "AMUX_STREAM_HEAD_SECONDS", "AMUX_STREAM_HEARTBEAT_SECONDS", "AMUX_SPOOL_FOLDER"),
+    *("AMUX_JOIN_RETRIES", "AMUX_ANSWER_HOURS", "AMUX_ANSWER_BYTES"),
+    *("AMUX_IMAGE_STORE", "AMUX_PUBLIC_URL", "AMUX_IMAGE_DAYS", "AMUX_IMAGE_ACCEL"),
     *("DATABASE_URL", "REDIS_URL", "AMUX_PRICES", "AMUX_JOURNAL_FOLDER", "AMUX_USAGE_DAYS"),
     *("HOST", "PORT", "WEB_CONCURRENCY", "LOG_LEVEL"),
 )
@@ -64,6 +67,11 @@ def test_defaults_match_the_contract(monkeypatch: pytest.MonkeyPatch) -> None:
         cors_origins=(),
         max_calls=1024,
         client_timeout_seconds=120.0,
+        stream_head_seconds=15.0,
+        stream_heartbeat_seconds=10.0,
+        join_retries=True,
+        answer_hours=24.0,
+        answer_bytes=1_073_741_824,
         spool_folder=None,
         database_url=None,
         redis_url=None,
@@ -71,6 +79,10 @@ def test_defaults_match_the_contract(monkeypatch: pytest.MonkeyPatch) -> None:
         journal_folder="journal",
         state_folder="state",
         usage_days=90,
+        image_store=None,
+        public_url="",
+        image_days=30,
+        image_accel=False,
         host="127.0.0.1",
         port=8000,
         web_concurrency=2,
@@ -143,6 +155,14 @@ GOOD: list[tuple[str, str, str, Any]] = [
     ("AMUX_CLIENT_TIMEOUT_SECONDS", "1", "client_timeout_seconds", 1.0),
     ("AMUX_CLIENT_TIMEOUT_SECONDS", "2.5", "client_timeout_seconds", 2.5),
     ("AMUX_CLIENT_TIMEOUT_SECONDS", "3600", "client_timeout_seconds", 3600.0),
+    *[("AMUX_STREAM_HEAD_SECONDS", text, "stream_head_seconds", float(text)) for text in ("0", "0.5", "3600")],
+    *[
+        ("AMUX_STREAM_HEARTBEAT_SECONDS", text, "stream_heartbeat_seconds", float(text))
+        for text in ("0.1", "25", "3600")
+    ],
+    *[("AMUX_JOIN_RETRIES", text, "join_retries", text in ("true", "1")) for text in ("true", "1", "false", "0")],
+    *[("AMUX_ANSWER_HOURS", text, "answer_hours", float(text)) for text in ("0.0001", "0.5", "8760")],
+    *[("AMUX_ANSWER_BYTES", text, "answer_bytes", int(text)) for text in ("0", "1", "9007199254740992")],
     ("AMUX_SPOOL_FOLDER", "", "spool_folder", None),
     ("AMUX_SPOOL_FOLDER", "/tmp", "spool_folder", "/tmp"),
     ("REDIS_URL", "redis://:password@localhost:6379/0", "redis_url", "redis://:password@localhost:6379/0"),
@@ -150,6 +170,11 @@ GOOD: list[tuple[str, str, str, Any]] = [
     ("AMUX_PRICES", "image-01=0, image-01-live = 7,", "prices", {"MiniMax-Image-01": 0, "MiniMax-Image-01-live": 7}),
     ("AMUX_JOURNAL_FOLDER", "/var/lib/amux/journal", "journal_folder", "/var/lib/amux/journal"),
     ("AMUX_USAGE_DAYS", "1", "usage_days", 1),
+    ("AMUX_IMAGE_STORE", "", "image_store", None),
+    ("AMUX_PUBLIC_URL", "", "public_url", ""),
+    ("AMUX_PUBLIC_URL", "https://images.example.com/", "public_url", "https://images.example.com"),
+    ("AMUX_PUBLIC_URL", "http://127.0.0.1:8000/behind", "public_url", "http://127.0.0.1:8000/behind"),
+    *[("AMUX_IMAGE_DAYS", text, "image_days", int(text)) for text in ("1", "36500")],
     ("HOST", "::1", "host", "::1"),
     ("PORT", "1", "port", 1),
     ("PORT", "65535", "port", 65535),
@@ -201,6 +226,34 @@ def test_an_empty_list_of_minimax_keys_is_as_none(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(ConfigError, match=r"(?m)^  MINIMAX_API_KEY: .+MINIMAX_API_KEYS\.$") as caught:
         Settings.from_env()
     assert len(str(caught.value).splitlines()) == 2
+
+
+LOCATIONS: list[tuple[str, Location]] = [
+    ("file:///var/lib/amux/images", FileLocation(Path("/var/lib/amux/images"))),
+    ("file:///var/lib/amux/images/", FileLocation(Path("/var/lib/amux/images"))),
+    ("s3://bucket", S3Location("bucket", "")),
+    ("s3://bucket/", S3Location("bucket", "")),
+    ("s3://my.bucket-1/a/b_c.d", S3Location("my.bucket-1", "a/b_c.d/")),
+    ("s3://bucket/a/", S3Location("bucket", "a/")),
+]
+
+
+@pytest.mark.parametrize(("value", "location"), LOCATIONS, ids=[value for value, _ in LOCATIONS])
+def test_an_image_store_needs_a_public_url(monkeypatch: pytest.MonkeyPatch, value: str, location: Location) -> None:
+    url = "https://images.example.com"
+    assert settings(monkeypatch, AMUX_IMAGE_STORE=value, AMUX_PUBLIC_URL=url).image_store == location
+    monkeypatch.delenv("AMUX_PUBLIC_URL")
+    with pytest.raises(ConfigError, match=r"(?m)^  AMUX_PUBLIC_URL: .+AMUX_IMAGE_STORE.+$") as caught:
+        settings(monkeypatch, AMUX_IMAGE_STORE=value)
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_nginx_sends_only_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    more = {"AMUX_PUBLIC_URL": "https://images.example.com", "AMUX_IMAGE_ACCEL": "true"}
+    assert settings(monkeypatch, AMUX_IMAGE_STORE="file:///images", **more).image_accel
+    for store in ("", "s3://bucket"):
+        with pytest.raises(ConfigError, match=r"(?m)^  AMUX_IMAGE_ACCEL: .+file://.+$"):
+            settings(monkeypatch, AMUX_IMAGE_STORE=store, **more)
 
 
 def test_a_port_without_a_host_listens_on_every_address(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -297,6 +350,11 @@ BAD: dict[str, list[str]] = {
         *("https://bücher.example", "https://app.example https://b.example", "https://[::1", "https://[x]", "//a.b"),
     ],
     "AMUX_CLIENT_TIMEOUT_SECONDS": ["", "0", "-1", "0.5", "3601", "nan", "inf", "soon"],
+    "AMUX_STREAM_HEAD_SECONDS": ["", " ", "-1", "3601", "nan", "inf", "soon", "15s", "secretly"],
+    "AMUX_STREAM_HEARTBEAT_SECONDS": ["", " ", "-1", "0", "0.05", "3601", "nan", "inf", "10s", "secretly"],
+    "AMUX_JOIN_RETRIES": ["", "maybe", "2", "secretly"],
+    "AMUX_ANSWER_HOURS": ["", " ", "-1", "0", "8761", "nan", "inf", "1h", "secretly"],
+    "AMUX_ANSWER_BYTES": ["", "-1", "1.5", "9007199254740993", "1GiB", "secretly"],
     "AMUX_SPOOL_FOLDER": [" ", "/nowhere/secretly", __file__],
     "DATABASE_URL": [
         "mysql://u:secretly@h/d",
@@ -309,6 +367,31 @@ BAD: dict[str, list[str]] = {
     "AMUX_PRICES": ["image-01", "image-01=", "image-01=1.5", "image-01=-1", "image-01=٣", "dall-e-3=1", "image-01=1e3"],
     "AMUX_JOURNAL_FOLDER": [""],
     "AMUX_USAGE_DAYS": ["", "0", "1.5", "36501", "week"],
+    "AMUX_IMAGE_STORE": [
+        *(
+            "secretly",
+            "/var/lib/secretly",
+            "file:/var/lib/secretly",
+            "file://secretly/images",
+            "file://",
+            "http://bucket/a",
+        ),
+        *("file:///var/lib/a%20b", "file:///var/lib?secretly", "file:///var/lib#secretly", "file:///var/lib\n", " "),
+        *("s3:bucket", "s3://", "s3://b", "s3:///prefix", "s3://Bucket", "s3://user:secretly@bucket", "s3://bucket:1"),
+        *("s3://bucket//a", "s3://bucket/a//b", "s3://bucket/../a", "s3://bucket/a b", "s3://bucket/a?secretly"),
+    ],
+    "AMUX_PUBLIC_URL": [
+        *(
+            "images.example.com",
+            "ftp://images.example.com",
+            "https://",
+            "https://user:secretly@images.example.com",
+            " ",
+        ),
+        *("https://images.example.com/v1", "https://images.example.com?secretly", "https://images.example.com/a b"),
+    ],
+    "AMUX_IMAGE_DAYS": ["", "0", "1.5", "36501", "month"],
+    "AMUX_IMAGE_ACCEL": ["", "maybe", "2", "secretly"],
     "HOST": [""],
     "PORT": ["", "0", "-1", "65536", "80.5", "http", "secretly"],
     "WEB_CONCURRENCY": ["", "0", "257", "1.5", "two"],

@@ -72,7 +72,8 @@ def add_row(database: Database, name: str, moment: datetime, **outcome: Any) -> 
 
 
 def total(day: str, model: str | None, *numbers: int) -> dict[str, Any]:
-    return {"day": day, "model": model} | dict(zip(("requests", "asked", "delivered", "charged"), numbers, strict=True))
+    counts = dict(zip(("requests", "asked", "delivered", "charged"), numbers, strict=True))
+    return {"day": day, "model": model} | counts | {"taken": {"connection": counts["requests"]}}
 
 
 def test_unused_key_has_no_totals_but_balance_and_limits(keys: ApiKeyStore, ask: Ask) -> None:
@@ -107,6 +108,17 @@ def test_caller_sees_only_its_own_usage(keys: ApiKeyStore, database: Database, a
     assert rejected.status_code == 400
     assert rejected.json is not None
     assert rejected.json["error"]["param"] == "key"
+
+
+def test_totals_count_how_answers_were_taken(keys: ApiKeyStore, database: Database, ask: Ask) -> None:
+    secret, when = keys.create("harbour"), datetime.fromisoformat("2026-01-31T00:00:00+00:00")
+    for taken in ("connection", "retry", "connection", "stream"):
+        add_row(database, "harbour", when, taken=taken)
+    shown = ask(secret, start="2026-01-31", end="2026-01-31").json
+    assert shown is not None
+    [data] = shown["data"]
+    assert (data["requests"], data["delivered"]) == (4, 4)
+    assert data["taken"] == {"connection": 2, "retry": 1, "stream": 1}
 
 
 def test_totals_are_by_day_in_utc_and_by_model(keys: ApiKeyStore, database: Database, ask: Ask) -> None:

@@ -27,6 +27,7 @@ from app.services.image_request import ImageResult
 from app.settings import Settings
 from app.web.body_limits import MAX_BODY_BYTES, MAX_DRAINED_BYTES
 from tests.conftest import AUTH, MakeClient
+from tests.support.client import client_of
 from tests.support.fake_minimax import FakeMinimax
 from tests.support.processes import API_KEY
 from tests.support.request_encodings import BOUNDARY, multipart
@@ -47,9 +48,15 @@ class Raising:
         raise self._error
 
 
+ENDPOINTS = (
+    "GET /v1/images/tasks, GET /v1/models, POST /v1/images/edits, POST /v1/images/edits/async, "
+    "POST /v1/images/generations, POST /v1/images/generations/async"
+)
+
+
 def raising(error: Exception) -> FlaskClient:
     app = create_app(Settings(api_keys=(API_KEY,), minimax_api_key="upstream", **UNPACED), Raising(error))
-    client = app.test_client()
+    client = client_of(app)
     client.environ_base["HTTP_AUTHORIZATION"] = AUTH["Authorization"]
     return client
 
@@ -115,10 +122,7 @@ def test_a_401_of_werkzeug_names_no_authentication_scheme() -> None:
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_an_unknown_path_is_404(client: FlaskClient, method: str, path: str) -> None:
     message = assert_envelope(client.open(path, method=method), 404, "not_found")
-    assert message == (
-        "There is nothing at this path. The gateway serves "
-        "GET /v1/models, POST /v1/images/edits, POST /v1/images/generations."
-    )
+    assert message == (f"There is nothing at this path. The gateway serves {ENDPOINTS}.")
 
 
 @pytest.mark.parametrize("path", ["/images/generations", "/images/edits", "/models", "/models/image-01"])

@@ -25,6 +25,7 @@ from app.services.image_request import ImageResult
 from app.settings import Settings
 from app.spooling.json_writer import JsonBody
 from tests.conftest import AUTH
+from tests.support.client import client_of
 from tests.support.images import JPEG, PNG, WEBP, data_url
 from tests.support.processes import API_KEY, UPSTREAM_KEY
 from tests.support.request_encodings import EDITS, GENERATIONS, Part, a_file, as_reference, post_parts, texts
@@ -62,7 +63,7 @@ class Gateway:
     def __init__(self, **chosen: Any) -> None:
         self.recorder = Recorder()
         base = {"api_keys": (API_KEY,), "minimax_api_key": UPSTREAM_KEY}
-        self.client: FlaskClient = create_app(Settings(**(base | UNPACED | chosen)), self.recorder).test_client()
+        self.client: FlaskClient = client_of(create_app(Settings(**(base | UNPACED | chosen)), self.recorder))
         self.client.environ_base["HTTP_AUTHORIZATION"] = AUTH["Authorization"]
         self.statuses: Counter[int] = Counter()
 

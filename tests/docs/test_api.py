@@ -8,6 +8,7 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,9 +16,10 @@ from flask.testing import FlaskClient
 from werkzeug.exceptions import RequestTimeout
 
 from app.accounts.key_limits import RATE_LIMITS, RateLimit
-from app.errors import GatewayError
+from app.errors import AnswerExpired, GatewayError, IdempotencyKeyReused, ImageNotFound
 from app.minimax.error_codes import STATUS_CODES, UNKNOWN_CODE, WITHOUT_CODE
 from app.model_catalog import MODELS, Model
+from app.objects.location import FileLocation
 from app.schemas.aspect_ratio import SIZES
 from app.schemas.image_request_schema import GENERATIONS as GENERATIONS_SCHEMA
 from app.schemas.image_request_schema import ImageRequestSchema
@@ -26,6 +28,7 @@ from app.server.protocol_errors import PROTOCOL_ERRORS
 from app.services.payload import build_payload
 from app.settings import Settings
 from app.web.body_limits import MAX_BODY_BYTES
+from app.web.task_headers import IDEMPOTENCY_KEY, RETRY_COUNT
 from tests.conftest import MakeClient
 from tests.deploy.test_nginx_words import nginx_codes
 from tests.docs.markdown import blocks, names, read, rows, run_curl
@@ -33,7 +36,9 @@ from tests.support.processes import ROOT, Served
 from tests.support.request_encodings import BASE, EDITS, GENERATIONS, REFERENCE
 
 API = read("docs/api.md")
-CURLS = [block for block in blocks("sh", API) if block.startswith("curl")]
+CURLS = [block for block in blocks("sh", API) if block.startswith("curl http")]
+[STREAM] = [block for block in blocks("sh", API) if block.startswith("curl -N http")]
+[TASK] = [block for block in blocks("sh", API) if block.startswith("TASK=")]
 EDIT = "edit docs/api.md, table"
 SOURCES = [path for path in (ROOT / "app").rglob("*.py") if "sandbox" not in path.parts]
 
@@ -46,6 +51,20 @@ def test_every_curl_line_works(block: str, served: Served) -> None:
     assert printed["data"]
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is missing: apt-get install curl")
+def test_the_stream_of_the_example_has_an_image(served: Served) -> None:
+    event, data, *_ = [line for line in run_curl(STREAM, served).splitlines() if not line.startswith(":")]
+    assert event == "event: image_generation.completed"
+    assert json.loads(data.removeprefix("data: "))["b64_json"]
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is missing: apt-get install curl")
+def test_the_task_of_the_example_is_fetched(served: Served) -> None:
+    task = json.loads(run_curl(TASK, served))
+    assert (task["object"], task["status"]) == ("image.task", "completed")
+    assert task["result"]["data"][0]["url"]
+
+
 def test_the_curl_lines_were_found() -> None:
     assert len(CURLS) == API.count("curl http") >= 6
 
@@ -53,7 +72,8 @@ def test_the_curl_lines_were_found() -> None:
 # Endpoints and fields
 
 
-def test_the_table_of_endpoints_matches_the_routes(client: FlaskClient) -> None:
+def test_the_table_of_endpoints_matches_the_routes(make_client: MakeClient, tmp_path: Path) -> None:
+    client = make_client(image_store=FileLocation(tmp_path), public_url="https://images.example.com")
     documented = {name for cell, *_ in rows(API, "endpoint | body | purpose") for name in names(cell)}
     routes = {
         f"{method} {re.sub('<.*>', '{id}', rule.rule)}"
@@ -88,6 +108,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "height": {"width": 512, "height": 512},
     "extra_body": {"extra_body": {"seed": 1}},
     "stream": {"stream": False},
+    "partial_images": {"partial_images": 2},
     "mask": {"mask": "a"},
 }
 
@@ -105,14 +126,14 @@ def test_every_documented_field_is_read() -> None:
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_no_documented_field_is_ignored(make_client: MakeClient, name: str) -> None:
+def test_no_documented_field_but_partial_images_is_ignored(make_client: MakeClient, name: str) -> None:
     response = make_client(forward_dimensions=True).post(GENERATIONS, json=BASE | EXAMPLES[name])
     assert response.status_code == (400 if name == "mask" else 200), response.get_json()
-    assert "x-amux-ignored" not in response.headers
+    assert response.headers.get("x-amux-ignored") == ("partial_images" if name == "partial_images" else None)
 
 
 # `model` and `prompt` are in every request, and walked by tests/services/test_payload.py; the others are rules alone.
-NOT_COMPARED = {"model", "prompt", "stream", "mask"}
+NOT_COMPARED = {"model", "prompt", "stream", "partial_images", "mask"}
 PAIR = {"width", "height"}  # neither is valid alone
 
 
@@ -163,7 +184,9 @@ def _begins_one_of(headers: set[str], name: str) -> bool:
 
 def test_the_table_of_headers_matches_the_code() -> None:
     documented = {name for cell, *_ in rows(API, "header | sent with | content") for name in names(cell)}
-    sent = set(header_literals()) | {"Retry-After"}
+    received = {name for cell, *_ in rows(API, "request header | effect") for name in names(cell)}
+    assert {IDEMPOTENCY_KEY, RETRY_COUNT} <= received, f"{EDIT} 'request header'"
+    sent = set(header_literals()) - received | {"Retry-After", "idempotent-replayed"}
     undocumented = {name for name in sent - documented if not _begins_one_of(documented, name)}
     assert not undocumented, f"{EDIT} 'header': no row for {sorted(undocumented)}"
     beginnings = tuple(name for name in sent if name.endswith("-"))
@@ -248,6 +271,7 @@ CALLERS_OWN: dict[str, dict[str, Any]] = {
     "model_not_authorized": {"json": {"model": "image-01-live", "prompt": "a"}},
     "not_found": {"path": "/images/generations"},
     "model_not_found": {"path": "/v1/models/dall-e-3", "method": "GET"},
+    "task_not_found": {"path": "/v1/images/tasks/0", "method": "GET"},
     "method_not_allowed": {"method": "GET"},
     "request_entity_too_large": {"data": b" " * (MAX_BODY_BYTES + 1), "content_type": "application/json"},
     "unsupported_media_type": {"data": "a", "content_type": "text/plain"},
@@ -258,6 +282,8 @@ def test_the_table_of_the_callers_own_errors_matches_the_responses(client: Flask
     in_table = {code: status for code, (status, _) in documented(CALLERS).items()}
     edit = f'{EDIT} "the caller\'s own, never retried"'
     elsewhere = {"request_timeout": RequestTimeout.code}  # takes a second: see tests/integration
+    elsewhere[ImageNotFound.code] = ImageNotFound.http_status  # needs an image store: see tests/integration
+    elsewhere |= {error.code: error.http_status for error in (AnswerExpired, IdempotencyKeyReused)}  # there too
     elsewhere |= {error.code: error.status for error in PROTOCOL_ERRORS.values()}  # before there is a request
     assert {code: in_table.get(code) for code in elsewhere} == elsewhere, edit
     assert set(in_table) == {*CALLERS_OWN, *elsewhere}, edit

@@ -34,7 +34,10 @@ def test_the_make_targets_that_it_names_exist() -> None:
 
 def test_there_is_a_recipe_for_each_common_change() -> None:
     recipes = re.findall(r"^### Add an? (.*)$", CONTRIBUTING, re.MULTILINE)
-    assert recipes == ["request field", "MiniMax error code", "model", "rate limit", "header to every response"]
+    assert recipes == [
+        *("request field", "MiniMax error code", "model", "rate limit", "header to every response"),
+        "way of taking an answer",
+    ]
 
 
 def test_the_folders_of_the_tests_are_described() -> None:

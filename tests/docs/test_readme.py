@@ -38,10 +38,14 @@ def test_the_curl_lines_were_found() -> None:
 
 
 def test_the_python_example_works(served: Served) -> None:
-    [example] = blocks("python", README)
-    url, length = run_example([sys.executable, "-c", example.replace(BASE_URL, served.url)], served).split()
+    example, slow = blocks("python", README)
+    shorter = slow.replace("sandbox:slow=40", "sandbox:slow=4").replace("timeout=15", "timeout=1.5")
+    assert shorter != slow
+    script = (example + shorter).replace(BASE_URL, served.url)
+    url, length, late_url = run_example([sys.executable, "-c", script], served).split()
     assert url.startswith("http://")
     assert int(length) > 1000
+    assert late_url.startswith("http://")
 
 
 @pytest.mark.skipif(not (FOLDER / "node_modules" / "openai").is_dir(), reason="run scripts/install-test-tools")

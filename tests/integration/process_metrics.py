@@ -106,13 +106,13 @@ def stopped(*pids: int) -> Iterator[None]:
         os.kill(pid, signal.SIGSTOP)
     try:
         for pid in pids:
-            wait_until(lambda pid=pid: _is_stopped(pid), f"{pid} stands still")  # type: ignore[misc]
+            wait_until(lambda pid=pid: is_stopped(pid), f"{pid} stands still")  # type: ignore[misc]
         yield
     finally:
         for pid in pids:
             os.kill(pid, signal.SIGCONT)
 
 
-def _is_stopped(pid: int) -> bool:
+def is_stopped(pid: int) -> bool:
     """SIGSTOP takes effect later on a busy machine; until then a process may accept connections and signals."""
     return Path(f"/proc/{pid}/status").read_text().split("State:\t", 1)[1].startswith("T")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from app.metrics import OTHER, SUCCESS
+from app.metrics import OTHER, SUCCESS, WAYS
 from app.minimax.error_codes import STATUS_CODES, WITHOUT_CODE
 from app.model_catalog import MODELS
 from app.pacing.key_pool import RESTS
@@ -198,6 +198,7 @@ def test_no_label_value_comes_from_a_caller(gateway: Served, upstream: FakeMinim
         "code": {SUCCESS, OTHER, *map(str, STATUS_CODES), *WITHOUT_CODE},
         "reason": {*RESTS, "queue_full", "not_in_time", "store_unavailable"},
         "state": {*RESTS, "healthy"},
+        "way": set(WAYS),
     }
     seen = {(label, value) for _, pairs in metrics.samples for label, value in pairs}
     for label, value in seen:
@@ -207,7 +208,7 @@ def test_no_label_value_comes_from_a_caller(gateway: Served, upstream: FakeMinim
             float(value)
         else:
             assert value in allowed[label]
-    assert {label for label, _ in seen} == {"endpoint", "model", "code", "status", "le", "reason", "state"}
+    assert {label for label, _ in seen} == {"endpoint", "model", "code", "status", "le", "reason", "state", "way"}
     assert secret not in metrics.text
     assert processes.API_KEY not in metrics.text
 

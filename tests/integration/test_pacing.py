@@ -142,7 +142,7 @@ def check_what_the_operator_sees(served: Served, state_folder: Path, replies: li
     assert max(line["queued_ms"] for line in lines) >= 1000 * WINDOW / 2
     shown = [served.log.read_bytes(), *(reply.body for reply in replies)]
     shown += [str(reply.headers).encode() for reply in replies]
-    shown += [file.read_bytes() for file in state_folder.rglob("*")]
+    shown += [file.read_bytes() for file in state_folder.rglob("*") if file.is_file()]
     shown.append(Metrics(served.url).text.encode())
     assert list(state_folder.rglob("*.db"))
     assert not any(key.encode() in each for each in shown for key in KEYS)

@@ -12,7 +12,7 @@ from prometheus_client import REGISTRY
 from sqlalchemy import Executable, Row, text
 
 from app.errors import DatabaseUnavailable
-from app.storage import engines
+from app.storage import engines, engines_postgresql
 from app.storage.api_keys import ApiKeyStore
 from app.storage.database import HUNG_SECONDS, CommitOutcomeUnknown, Database
 from app.storage.ledger import Ledger
@@ -171,7 +171,7 @@ def test_lock_timeout_is_known_to_be_rolled_back(
 ) -> None:
     """The server gives up first, so that nothing is done later. The database does not count as unavailable."""
     key_id = make_key(100)
-    monkeypatch.setattr(engines, "STATEMENT_TIMEOUT_MILLISECONDS", 300)
+    monkeypatch.setattr(engines_postgresql, "STATEMENT_TIMEOUT_MILLISECONDS", 300)
     database = Database(test_db.url)
     with psycopg.connect(test_db.url) as other:
         other.execute("UPDATE api_keys SET name = name")

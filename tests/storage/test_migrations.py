@@ -17,12 +17,14 @@ from sqlalchemy import inspect, text
 from app.storage.api_keys import ApiKeyStore
 from app.storage.database import Database, SchemaOutdated, alembic_config
 from app.storage.ledger import Ledger
+from app.storage.postgresql_objects import PostgresqlObjects
 from app.storage.reservations import Reservation, Settlement
 from app.storage.tables import Base
 from app.storage.usage import UsageStore
 from tests.storage.test_journal import usage_row
 from tests.support.databases import ScratchDatabase
 from tests.support.processes import HOST, ROOT, environment, free_port
+from tests.support.task_stores import new_task, open_task_store
 
 
 class Schema:
@@ -38,6 +40,9 @@ class Schema:
         ledger.reserve(Reservation(reservation_id, key_id, "r", "o", images=1, price=10))
         ledger.close_reservation(Settlement(reservation_id, "settle", 1))
         UsageStore(self.database).add(usage_row(key_id))
+        objects = PostgresqlObjects(self.database)  # its table is in every database
+        open_task_store(self.database, objects).begin(new_task("k"), None)
+        objects.write("a", [b"1"], 1)
         assert all(self.counts().values())
 
     def counts(self) -> dict[str, Any]:

@@ -33,11 +33,12 @@ class Received:
 class FakeMinimax:
     """Runs `script` after each whole request; `received` holds the requests in order."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
+        """Listen on `port`, or on any free one."""
         self.script: Script = respond(success())
         self.received: list[Received] = []
         self.connections = 0
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self._listener = socket.create_server(("127.0.0.1", port), backlog=512)
         self._open: set[socket.socket] = set()
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -50,6 +51,10 @@ class FakeMinimax:
         self._listener.close()
         for connection in list(self._open):
             connection.close()
+
+    def respond_to(self, request: Received, connection: socket.socket) -> None:
+        """Respond to one request. A subclass may look at it."""
+        self.script(connection)
 
     def _accept(self) -> None:
         while True:
@@ -65,7 +70,7 @@ class FakeMinimax:
         try:
             while (request := _read_request(connection)) is not None:
                 self.received.append(request)
-                self.script(connection)
+                self.respond_to(request, connection)
         except OSError:
             pass
         finally:
@@ -168,6 +173,16 @@ def drip(data: bytes, *, seconds_between: float) -> Script:
         for byte in data:
             connection.sendall(bytes([byte]))
             time.sleep(seconds_between)
+
+    return script
+
+
+def when(released: threading.Event, then: Script) -> Script:
+    """Run `then` once `released` is set."""
+
+    def script(connection: socket.socket) -> None:
+        released.wait(60)
+        then(connection)
 
     return script
 

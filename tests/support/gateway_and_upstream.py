@@ -27,8 +27,8 @@ class GatewayAndUpstream:
 
 
 @contextmanager
-def start_gateway_and_upstream(folder: Path) -> Iterator[GatewayAndUpstream]:
-    with start_fake_minimax() as upstream, processes.gateway(folder, upstream.url) as gateway:
+def start_gateway_and_upstream(folder: Path, **variables: str) -> Iterator[GatewayAndUpstream]:
+    with start_fake_minimax() as upstream, processes.gateway(folder, upstream.url, **variables) as gateway:
         yield GatewayAndUpstream(upstream, gateway)
 
 

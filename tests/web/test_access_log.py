@@ -63,6 +63,7 @@ FIELDS = {
     "upstream_ms",
     "total_ms",
     "trace_id",
+    "taken",
     "bytes_in",
     "bytes_out",
 }

@@ -1,0 +1,92 @@
+"""Stores of answers on a test database, and tasks to put into them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import insert, select, update
+
+from app.native_thread import NativeThreads
+from app.objects.file_objects import FileObjects
+from app.objects.store import ObjectStore
+from app.storage.database import Database
+from app.storage.group_commit import GroupCommit
+from app.storage.postgresql_objects import PostgresqlObjects
+from app.storage.tables import now
+from app.storage.task_store import INLINE_BYTES, SqlTaskStore
+from app.storage.task_tables import TASKS, WORKERS
+from app.tasks.body import BytesBody
+from app.tasks.task import Answer, Task
+
+CALLER, DIGEST = "a-caller", "d" * 64
+SMALL = BytesBody(b'{"data": []}')
+LARGE = BytesBody(b"0123456789abcdef" * (INLINE_BYTES // 16 + 1))
+ANSWER, LARGE_ANSWER = Answer(200, SMALL, {"x-a": "b"}), Answer(200, LARGE, {})
+REFUSAL = Answer(429, BytesBody(b'{"error": {}}'), {}, "rate_limit_exceeded")
+
+MakeStore = Callable[..., SqlTaskStore]
+
+
+def open_objects(database: Database, folder: Path) -> ObjectStore:
+    if database.engine.dialect.name == "postgresql":
+        return PostgresqlObjects(database)
+    folder.mkdir(exist_ok=True)
+    return FileObjects(folder, NativeThreads(0))
+
+
+def open_task_store(database: Database, objects: ObjectStore, max_bytes: int = 2**30) -> SqlTaskStore:
+    return SqlTaskStore(
+        database, objects, GroupCommit(database), keep_hours=24, max_bytes=max_bytes, max_task_seconds=3600
+    )
+
+
+def new_task(key: str | None = None, *, age: float = 0, **fields: Any) -> Task:
+    """A queued task that was created `age` seconds ago."""
+    task = Task(uuid.uuid4().hex, CALLER, "generations", DIGEST, now() - timedelta(seconds=age), key)
+    return replace(task, **fields)
+
+
+def new_attendant() -> str:
+    return uuid.uuid4().hex
+
+
+def content(store: SqlTaskStore, task: Task) -> bytes:
+    return b"".join(store.body(task.id))
+
+
+def stored(store: SqlTaskStore, task: Task) -> Task:
+    """The task as the store has it."""
+    found = store.find(task.caller, task.id)
+    assert found is not None
+    return found
+
+
+def expire(database: Database, task: Task) -> None:
+    _change(database, update(TASKS).where(TASKS.c.id == task.id).values(expires_at=ago(1)))
+
+
+def silence(database: Database, seconds: float = 9) -> None:
+    """All tasks and connections are of a worker that has not beaten for `seconds`."""
+    worker = uuid.uuid4().hex
+    _change(database, insert(WORKERS).values(id=worker, seen_at=ago(seconds)))
+    _change(database, update(TASKS).values(owner=worker))
+    _change(database, update(TASKS).where(TASKS.c.attendant_worker.is_not(None)).values(attendant_worker=worker))
+
+
+def body_names(database: Database) -> list[str]:
+    with database.connection(read_only=True) as connection:
+        return [name for name in connection.scalars(select(TASKS.c.body_name)) if name]
+
+
+def ago(seconds: float) -> datetime:
+    return now() - timedelta(seconds=seconds)
+
+
+def _change(database: Database, statement: Any) -> None:
+    with database.connection() as connection:
+        connection.execute(statement)
