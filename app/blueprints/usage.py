@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from app.storage.storage import Storage
 
 MAX_DAYS = 366
-EARLIER = ("retry", "idempotency_key")  # their images count as asked for with the call that generated them
 
 
 def register_usage(app: Flask, storage: Storage, authenticate: Callable[[], None]) -> None:
@@ -64,7 +63,7 @@ def _row(context: RequestContext, key_id: int, endpoint: str, status: int) -> di
         "request_id": context.request_id,
         "endpoint": endpoint,
         "model": context.model,
-        "asked": 0 if context.taken in EARLIER else context.n or 0,
+        "asked": context.asked,
         "delivered": context.delivered,
         "charged": context.receipt.charged or 0,
         "status": status,

@@ -30,7 +30,7 @@ def respond_accepted(tasks: TaskService, call: Call, context: RequestContext, re
         raise
     if earlier is not None:
         release()
-        context.is_replay, context.taken = True, "idempotency_key"
+        context.is_earlier, context.is_replay, context.taken = True, True, "idempotency_key"
         return accepted_response(earlier)
     running = RunningCall(tasks, call, admission=admission)
     context.is_deferred = True

@@ -46,6 +46,7 @@ class EarlierAnswer:
         self._give_up = time.monotonic() + max_seconds
         self._wake = threading.Event()
         self._http_status = 200
+        context.is_earlier = True
         context.is_replay = call.idempotency_key is not None
         context.taken = "idempotency_key" if context.is_replay else "retry"
         watch.when_gone(self._leave)

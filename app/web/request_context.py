@@ -25,9 +25,10 @@ class RequestContext:
 
     `caller` is set by authentication, `receipt` by the rate limiter and billing, the rest by `set_request`,
     `set_result` and `set_error`. `upstream_ms` is in milliseconds. `drain_body` is False if an error may be sent while
-    the caller is still uploading. `taken` is one of `metrics.WAYS`, for an image request. `is_replay`
-    is True if an idempotency key was used before. `answer_headers` are those of an earlier call's answer. A request
-    that `is_deferred` is logged when its call ends, by `end(status, bytes_out)`.
+    the caller is still uploading. `taken` is one of `metrics.WAYS`, for an image request. `is_replay` is True if an
+    idempotency key was used before, `is_earlier` if the answer is that of a call which another request began, whether
+    or not the caller has stayed for it. `answer_headers` are those of an earlier call's answer. A request that
+    `is_deferred` is logged when its call ends, by `end(status, bytes_out)`.
     """
 
     request_id: str
@@ -47,6 +48,7 @@ class RequestContext:
     taken: str | None = None
     is_image_request: bool = False
     is_replay: bool = False
+    is_earlier: bool = False
     is_deferred: bool = False
     answer_headers: dict[str, str] = field(default_factory=dict)
     end: Callable[[int, int | None], None] = lambda _status, _bytes_out: None
@@ -77,6 +79,11 @@ class RequestContext:
         if self.caller is None:
             raise LookupError("the request is not authenticated")
         return self.caller
+
+    @property
+    def asked(self) -> int:
+        """How many images count as asked for: those of an earlier call count with the request that began it."""
+        return 0 if self.is_earlier else self.n or 0
 
     @property
     def seconds(self) -> float:
