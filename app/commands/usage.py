@@ -37,14 +37,14 @@ def usage_command(key: click.Parameter) -> click.Command:
         totals: bool,
         output_format: OutputFormat | None,
     ) -> None:
-        """One line a request; `charged` is in micro-units."""
+        """One line a request; `charged` is in micro-units. JSON also tells how each answer was taken."""
         keys = storage.keys.all() if name is None else [storage.keys.get(name)]
         days = period(start, end)
         query: Query = storage.usage.totals if totals else storage.usage.rows
         columns: tuple[str, ...] = TOTAL_COLUMNS if totals else COLUMNS
         if name is None:
             columns = ("key", *(column for column in columns if column != "key"))
-        rows = [_row(key.name, found, columns) for key in keys for found in query(key.id, *days)]
+        rows = [_row(key.name, found, (*columns, "taken")) for key in keys for found in query(key.id, *days)]
         print_rows(rows, output_format, columns)
 
     usage.params.insert(0, key)

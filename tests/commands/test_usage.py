@@ -29,6 +29,7 @@ def rows(database: Database) -> None:
         "delivered": 0,
         "charged": 0,
         "trace_id": None,
+        "taken": "retry",
     }
     for name, moment, outcome in (
         ("harbour", "2026-01-01T00:00:00+00:00", drawn),
@@ -78,8 +79,8 @@ def test_totals_are_by_day_and_model(operator: Operator) -> None:
     totals = document(operator("usage", "--key", "harbour", *PERIOD, "--totals", "--json"))
     names = ("day", "model", "requests", "asked", "delivered", "charged")
     assert totals == [
-        dict(zip(names, ("2026-01-01", model, 1, 2, 2, 200), strict=True)),
-        dict(zip(names, ("2026-01-31", model, 2, 3, 2, 200), strict=True)),
+        dict(zip(names, ("2026-01-01", model, 1, 2, 2, 200), strict=True)) | {"taken": {"connection": 1}},
+        dict(zip(names, ("2026-01-31", model, 2, 3, 2, 200), strict=True)) | {"taken": {"connection": 1, "retry": 1}},
     ]
     assert printed(operator("usage", "--key", "harbour", *PERIOD, "--totals", "--csv")).splitlines()[0] == ",".join(
         names
@@ -96,7 +97,8 @@ def test_rows_of_all_keys_begin_with_the_key(operator: Operator) -> None:
         ["pass", "2026-01-31T12:00:00Z"],
     ]
     assert [list(row.values()) for row in document(operator("usage", *PERIOD, "--json"))] == [
-        [*row[:5], *map(int, row[5:9]), row[9] or None, int(row[10]), row[11] or None] for row in found[1:]
+        [*row[:5], *map(int, row[5:9]), row[9] or None, int(row[10]), row[11] or None, taken]
+        for row, taken in zip(found[1:], ("connection", "connection", "retry", "connection"), strict=True)
     ]
     assert [line.split()[0] for line in printed(operator("usage", *PERIOD)).splitlines()] == [row[0] for row in found]
 
@@ -111,7 +113,7 @@ def test_totals_of_all_keys_are_by_key(operator: Operator) -> None:
     ]
     totals = document(operator("usage", *PERIOD, "--totals", "--json"))
     assert [dict(zip(found[0], row, strict=True)) for row in found[1:]] == [
-        {name: str(value) for name, value in total.items()} for total in totals
+        {name: str(value) for name, value in total.items() if name != "taken"} for total in totals
     ]
 
 
