@@ -18,6 +18,11 @@ from app.limits.store import LimitDecision, LimitRequest, RateCheck, WindowStats
 from tests.limits.test_store import IMAGES, REQUESTS
 
 
+class UnusedStore(MemoryStore):
+    def acquire(self, call: LimitRequest) -> LimitDecision:
+        raise AssertionError("counted")
+
+
 def acquire(limiter: RateLimiter, caller: Caller, images: int = 1) -> dict[str, str]:
     """Make a whole call; returns the headers of its response."""
     receipt = Receipt()
@@ -33,10 +38,6 @@ def rejected(limiter: RateLimiter, caller: Caller, images: int = 1) -> tuple[Rat
 
 
 def test_caller_without_limits_gets_no_headers_and_is_not_counted() -> None:
-    class UnusedStore(MemoryStore):
-        def acquire(self, call: LimitRequest) -> LimitDecision:
-            raise AssertionError("counted")
-
     assert acquire(KeyRateLimiter(UnusedStore()), Caller("k")) == {}
 
 
@@ -116,6 +117,25 @@ def test_call_above_max_calls_is_rejected_until_another_ends(limiter: KeyRateLim
         assert error.message == "This API key may have 1 call in flight: try again in 5 s."
         assert headers["x-ratelimit-remaining-requests"] == "8"
     acquire(limiter, caller)
+
+
+def test_replay_counts_as_a_request_and_nothing_else(limiter: KeyRateLimiter, key: str) -> None:
+    caller = Caller(key, limits=KeyLimits(requests_per_minute=3, images_per_minute=1, max_calls=1))
+    with limiter.acquire(caller, 1, Receipt()):  # no image and no call is left
+        for remaining in ("1", "0"):
+            receipt = Receipt()
+            limiter.count(caller, receipt)
+            assert receipt.headers()["x-ratelimit-remaining-requests"] == remaining
+            assert "x-ratelimit-limit-images" not in receipt.headers()
+        with pytest.raises(RateLimited):
+            limiter.count(caller, Receipt())
+
+
+def test_replay_of_a_key_without_a_limit_of_requests_is_not_counted(key: str) -> None:
+    receipt = Receipt()
+    limiter = KeyRateLimiter(UnusedStore())
+    limiter.count(Caller(key, limits=KeyLimits(images_per_minute=0, max_calls=0)), receipt)
+    assert receipt.headers() == {}
 
 
 @pytest.mark.parametrize("raised", [ValueError, KeyboardInterrupt, SystemExit, GeneratorExit])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,15 @@ def test_insufficient_balance_names_the_balance(storage: Storage) -> None:
     assert "299" in caught.value.message
     assert "300" in caught.value.message
     assert receipt.headers() == {"x-amux-charged": "0", "x-amux-balance": "299"}
+
+
+@pytest.mark.parametrize(("balance", "passes"), [(299, False), (300, True), (0, False), (None, True)], ids=str)
+def test_check_of_the_balance_reserves_nothing(storage: Storage, balance: int | None, passes: bool) -> None:
+    caller = new_caller(storage, balance)
+    with nullcontext() if passes else pytest.raises(InsufficientBalance, match=rf"\b{balance}\b.*\b300\b"):
+        storage.billing.check(caller, IMAGE_01, 3)
+    assert storage.ledger.balance(caller.key_id or 0) == balance
+    assert storage.ledger.check() == []
 
 
 def test_static_key_cannot_be_charged(storage: Storage) -> None:
