@@ -1,0 +1,256 @@
+"""The five ways of taking an answer, on an app in this process. tests/integration has them with a real gunicorn."""
+
+from __future__ import annotations
+
+import base64
+import json
+import socket
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from app.objects.location import FileLocation
+from app.tasks.background import background_calls
+from tests.conftest import MakeClient
+from tests.support.fake_minimax import FakeMinimax, error_response, reset, respond, success
+from tests.support.images import JPEG, PNG
+from tests.support.kept_images import LARGE_JPEG, PUBLIC_URL, drawing, path_of
+
+GENERATIONS, TASKS = "/v1/images/generations", "/v1/images/tasks"
+CALL = {"model": "MiniMax-Image-01", "prompt": "an otter"}
+KEY = {"Idempotency-Key": "order 1"}
+RETRY = {"x-stainless-retry-count": "1"}
+LATER_SECONDS = 1.2  # longer than calls last that are not written down
+
+Send = Callable[..., TestResponse]
+
+
+@pytest.fixture
+def client(make_client: MakeClient, tmp_path: Path) -> Iterator[FlaskClient]:
+    """A gateway with a store of answers of its own, whose streams send their head after 0.1 s."""
+    client = make_client(state_folder=str(tmp_path), stream_head_seconds=0.1, stream_heartbeat_seconds=0.2)
+    client.application.extensions["task_supervisor"].start()
+    yield client
+    wait_until(lambda: background_calls.count == 0)
+
+
+@pytest.fixture
+def send(client: FlaskClient) -> Send:
+    def send(headers: dict[str, str] | None = None, path: str = GENERATIONS, **fields: Any) -> TestResponse:
+        return client.post(path, json=CALL | fields, headers=headers or {})
+
+    return send
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    give_up = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < give_up
+        time.sleep(0.02)
+
+
+def events(response: TestResponse) -> list[dict[str, Any]]:
+    assert response.content_type.startswith("text/event-stream")
+    lines = response.get_data(as_text=True).splitlines()
+    return [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
+
+
+SCRIPTS: dict[str, tuple[Any, dict[str, Any], int]] = {
+    "success": (respond(success()), {}, 200),
+    "large": (respond(drawing(LARGE_JPEG)), {"response_format": "b64_json"}, 200),
+    "withheld": (respond(error_response(1026)), {}, 403),
+    "reset": (reset, {}, 502),
+}
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_key_is_answered_twice_and_drawn_once(upstream: FakeMinimax, send: Send, name: str) -> None:
+    upstream.script, fields, status = SCRIPTS[name]
+    first, second = send(KEY, **fields), send(KEY, **fields)
+    assert (first.status_code, second.status_code) == (status, status)
+    assert first.data == second.data
+    assert "idempotent-replayed" not in first.headers
+    assert second.headers["idempotent-replayed"] == "true"
+    assert len(upstream.received) == 1
+
+
+def test_a_key_is_free_again_after_a_rate_limit(upstream: FakeMinimax, send: Send) -> None:
+    upstream.script = respond(error_response(1002))
+    assert send(KEY).status_code == 429
+    upstream.script = respond(success())
+    assert send(KEY).status_code == 200
+    assert len(upstream.received) == 2
+
+
+def test_a_key_of_another_request_is_422(upstream: FakeMinimax, send: Send) -> None:
+    assert send(KEY).status_code == 200
+    rejected = send(KEY, prompt="a beaver")
+    assert rejected.status_code == 422
+    assert rejected.json is not None
+    assert rejected.json["error"]["code"] == "idempotency_key_reused"
+    assert len(upstream.received) == 1
+
+
+@pytest.mark.parametrize("sent", ["", "a" * 256, "caf\u00e9"], ids=["empty", "long", "not ASCII"])
+def test_an_invalid_key_is_400(upstream: FakeMinimax, send: Send, sent: str) -> None:
+    rejected = send({"Idempotency-Key": sent})
+    assert rejected.status_code == 400
+    assert rejected.json is not None
+    assert rejected.json["error"]["param"] == "Idempotency-Key"
+    assert upstream.received == []
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_task_is_begun_and_fetched(upstream: FakeMinimax, client: FlaskClient, send: Send, name: str) -> None:
+    upstream.script, fields, status = SCRIPTS[name]
+    begun = send({"Prefer": "respond-async"}, **fields)
+    assert begun.status_code == 202
+    assert begun.headers["Preference-Applied"] == "respond-async"
+    shown = client.get(f"{begun.headers['Location']}?wait=20")
+    assert shown.headers["Cache-Control"] == "no-store"
+    assert shown.json is not None
+    if status == 200:
+        assert shown.json["status"] == "completed"
+        assert shown.json["result"]["data"]
+    else:
+        assert shown.json["status"] == "failed"
+        assert shown.json["error"]["http_status"] == status
+    listed = client.get(TASKS).json
+    assert listed is not None
+    assert [task["id"] for task in listed["data"]] == [shown.json["id"]]
+
+
+def test_a_running_task_says_when_to_ask_again(upstream: FakeMinimax, client: FlaskClient, send: Send) -> None:
+    upstream.script = respond(success(), after=0.5)
+    begun = send(path=f"{GENERATIONS}/async")
+    running = client.get(begun.headers["Location"])
+    assert running.json is not None
+    assert running.json["status"] in ("queued", "in_progress")
+    assert int(running.headers["Retry-After"]) >= 1
+
+
+def test_a_key_makes_beginning_a_task_safe_to_repeat(upstream: FakeMinimax, send: Send) -> None:
+    first, second = (send(KEY, path=f"{GENERATIONS}/async") for _ in range(2))
+    assert (first.status_code, second.status_code) == (202, 202)
+    assert first.headers["Location"] == second.headers["Location"]
+    wait_until(lambda: background_calls.count == 0)
+    assert len(upstream.received) == 1
+
+
+@pytest.mark.parametrize("path", [f"{TASKS}/{'0' * 32}", f"{TASKS}/%00", f"{TASKS}/x"])
+def test_an_unknown_task_is_404(client: FlaskClient, path: str) -> None:
+    missing = client.get(path)
+    assert missing.status_code == 404
+    assert missing.json is not None
+    assert missing.json["error"]["code"] == "task_not_found"
+
+
+@pytest.mark.parametrize("query", ["wait=-1", "wait=61", "wait=x", "wait=1&wait=2"])
+def test_an_invalid_wait_is_400(client: FlaskClient, query: str) -> None:
+    rejected = client.get(f"{TASKS}/{'0' * 32}?{query}")
+    assert rejected.status_code == 400
+    assert rejected.json is not None
+    assert rejected.json["error"]["param"] == "wait"
+
+
+def test_a_model_that_is_not_served_is_refused_before_the_202(upstream: FakeMinimax, send: Send) -> None:
+    assert send(path=f"{GENERATIONS}/async", model="MiniMax-Image-01-live").status_code == 403
+    assert upstream.received == []
+
+
+@pytest.mark.parametrize("seconds", [0, 0.5], ids=["quick", "late"])
+def test_a_stream_has_an_event_for_each_image(upstream: FakeMinimax, send: Send, seconds: float) -> None:
+    upstream.script = respond(drawing(LARGE_JPEG, PNG), after=seconds)
+    found = events(send(stream=True, n=2))
+    assert [event["type"] for event in found] == ["image_generation.completed"] * 2
+    assert [base64.b64decode(event["b64_json"]) for event in found] == [LARGE_JPEG, PNG]
+    assert [event["output_format"] for event in found] == ["jpeg", "png"]
+
+
+def test_a_quick_failure_of_a_stream_has_its_status(upstream: FakeMinimax, send: Send) -> None:
+    upstream.script = respond(error_response(1026))
+    assert send(stream=True).status_code == 403
+
+
+def test_a_late_failure_of_a_stream_is_an_event(upstream: FakeMinimax, send: Send) -> None:
+    upstream.script = respond(error_response(1026), after=0.5)
+    [event] = events(send(stream=True))
+    assert event["error"]["code"] == "1026"
+
+
+def test_a_stream_and_a_response_may_have_one_key(upstream: FakeMinimax, send: Send) -> None:
+    upstream.script = respond(drawing(LARGE_JPEG))
+    [streamed] = events(send(KEY, stream=True))
+    plain = send(KEY, response_format="b64_json").json
+    [again] = events(send(KEY, stream=True))
+    assert plain is not None
+    assert streamed == again
+    assert plain["data"] == [{"b64_json": streamed["b64_json"]}]
+    assert len(upstream.received) == 1
+
+
+def test_a_stream_of_a_failed_key_has_its_status(upstream: FakeMinimax, send: Send) -> None:
+    upstream.script = respond(error_response(1026))
+    assert [send(KEY, stream=stream, response_format="b64_json").status_code for stream in (False, True)] == [403, 403]
+    assert len(upstream.received) == 1
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["JSON", "stream"])
+def test_a_retry_joins_a_call_that_runs(upstream: FakeMinimax, send: Send, stream: bool) -> None:
+    upstream.script = respond(drawing(JPEG), after=LATER_SECONDS)
+    fields = {"stream": True} if stream else {"response_format": "b64_json"}
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(send, **fields)
+        time.sleep(0.9)
+        joined = send(RETRY, **fields)
+    heartbeat = b": waiting\n"
+    assert first.result().data.replace(heartbeat, b"") == joined.data.replace(heartbeat, b"")
+    assert len(upstream.received) == 1
+
+
+def test_a_retry_takes_the_answer_of_a_caller_that_left(upstream: FakeMinimax, client: FlaskClient, send: Send) -> None:
+    ours, theirs = socket.socketpair()
+    theirs.close()
+    with ours:
+        left = client.post(GENERATIONS, json=CALL, environ_overrides={"gunicorn.socket": ours})
+    retried, again = send(RETRY), send(RETRY)
+    assert (left.json, retried.status_code) == (retried.json, 200)
+    assert again.status_code == 200
+    assert len(upstream.received) == 2  # each call is joined once
+
+
+def test_a_retry_with_nothing_to_join_is_a_new_call(upstream: FakeMinimax, send: Send) -> None:
+    assert [send(headers).status_code for headers in (None, RETRY)] == [200, 200]
+    assert len(upstream.received) == 2
+
+
+def test_joining_can_be_turned_off(upstream: FakeMinimax, make_client: MakeClient, tmp_path: Path) -> None:
+    client = make_client(state_folder=str(tmp_path), join_retries=False)
+    ours, theirs = socket.socketpair()
+    theirs.close()
+    with ours:
+        client.post(GENERATIONS, json=CALL, environ_overrides={"gunicorn.socket": ours})
+    assert client.post(GENERATIONS, json=CALL, headers=RETRY).status_code == 200
+    assert len(upstream.received) == 2
+
+
+def test_images_are_kept_served_and_deleted(upstream: FakeMinimax, make_client: MakeClient, tmp_path: Path) -> None:
+    kept = {"image_store": FileLocation(tmp_path / "images"), "public_url": PUBLIC_URL}
+    client = make_client(state_folder=str(tmp_path), **kept)
+    upstream.script = respond(drawing(LARGE_JPEG))
+    drawn = client.post(GENERATIONS, json=CALL).json
+    assert drawn is not None
+    path = path_of(drawn["data"][0]["url"])
+    served = client.get(path)
+    assert (served.data, served.headers["X-Content-Type-Options"]) == (LARGE_JPEG, "nosniff")
+    assert client.get(path, headers={"Range": "bytes=0-3"}).data == LARGE_JPEG[:4]
+    assert client.get("/images/..%2fetc").status_code == 404
+    image_id = path.rpartition("/")[2].partition(".")[0]
+    assert client.delete(f"/v1/images/{image_id}").json == {"id": image_id, "object": "image", "deleted": True}
+    assert client.get(path).status_code == 404
