@@ -10,6 +10,7 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 
+from app.delivery.async_task import TASKS_PATH
 from app.errors import InvalidRequest, TaskNotFound
 from app.tasks.body import Body
 from app.tasks.stored_answer import StoredError, stored_body
@@ -26,7 +27,7 @@ _ID_PATTERN = re.compile("[0-9a-f]{32}", re.ASCII)
 
 
 def create_tasks_blueprint(tasks: TaskService, authenticate: Callable[[], None]) -> Blueprint:
-    blueprint = Blueprint("tasks", __name__, url_prefix="/v1/images/tasks")
+    blueprint = Blueprint("tasks", __name__, url_prefix=TASKS_PATH)
     blueprint.before_request(authenticate)
     blueprint.after_request(_forbid_caching)
 

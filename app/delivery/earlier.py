@@ -85,7 +85,7 @@ class EarlierAnswer:
             return stream_response(
                 wait, self._call.request, self._task.operation, self._context, times, self._watch.is_gone, close
             )
-        except GatewayError:
+        except BaseException:
             spool.close()
             self._close(is_taken=not self._watch.is_gone())
             raise

@@ -1,4 +1,4 @@
-"""Task store: tasks and their answers in the database, or in a SQLite file of the instance.
+"""Task store: tasks and their answers in the database, or in a SQLite file in the state folder.
 
 A large body is written first, under a name that is used once, and the row that names it after it. So a row never names
 half a body. Bodies that no row names are removed by the sweep.
@@ -70,7 +70,7 @@ class SqlTaskStore:
         return _worker_id(os.getpid())
 
     def create_tables(self) -> None:
-        """Create the tables in a database of the instance's own, which has no migrations."""
+        """Create the tables in a SQLite file of the state folder, which has no migrations."""
         with self._database.connection() as connection:
             Base.metadata.create_all(connection, [TASKS, WORKERS, CHUNKS])
 

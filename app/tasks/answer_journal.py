@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+from contextlib import closing
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -70,8 +71,9 @@ class AnswerJournal:
         entry: dict[str, Any] = json.loads(b"".join(self._objects.read(name)))
         task = Task(**entry["task"] | {"created_at": datetime.fromisoformat(entry["task"]["created_at"])})
         body_name = task.id + _BODY
-        body = StreamedBody(self._objects.read(body_name), entry["size"])
-        answer = Answer(entry["http_status"], body, entry["headers"], entry["code"])
-        store.finish(task, answer, keep=entry["keep"])
+        with closing(self._objects.read(body_name)) as chunks:
+            body = StreamedBody(chunks, entry["size"])
+            answer = Answer(entry["http_status"], body, entry["headers"], entry["code"])
+            store.finish(task, answer, keep=entry["keep"])
         self._objects.delete(name)
         self._objects.delete(body_name)

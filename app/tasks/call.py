@@ -18,7 +18,9 @@ from app.spooling.json_writer import JsonBody
 from app.tasks.request_digest import key_digest, request_digest
 from app.tasks.task import Task
 
-NEVER_SENT_AFTER_MS = 10  # a shorter wait is none: then a caller that has only closed its sending side is served
+# After a shorter wait in the queue a call is sent without a look at its connection, so that a caller that has closed
+# its sending side only is served.
+SHORT_WAIT_MS = 10
 
 
 @dataclass

@@ -19,11 +19,12 @@ from app.tasks.task import TaskStore
 
 log = logging.getLogger(__name__)
 
+# In seconds: the age at which a call is registered, and the intervals of the thread.
 REGISTER_SECONDS = 0.5  # MiniMax takes 5 s or more; a quicker call is never written
 TICK_SECONDS = 0.25
 BEAT_SECONDS = 2.0
 SWEEP_SECONDS = 5.0
-OUTAGE_SECONDS = 6.0
+OUTAGE_SECONDS = 6.0  # after a failure of the store, in which no worker is taken for dead
 
 
 class Supervisor:
@@ -38,7 +39,8 @@ class Supervisor:
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
-        self._failed_at = time.monotonic()  # nor are dead workers looked for as soon as this one has started
+        # A start counts as an outage: the other workers of the instance have not shown that they are alive yet.
+        self._failed_at = time.monotonic()
 
     def start(self) -> None:
         with self._lock:

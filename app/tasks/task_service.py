@@ -25,13 +25,13 @@ from app.services.response import to_openai
 from app.spooling.json_writer import JsonBody
 from app.tasks.answer_journal import AnswerJournal
 from app.tasks.answer_keeper import AnswerKeeper
-from app.tasks.call import NEVER_SENT_AFTER_MS, Call
+from app.tasks.call import SHORT_WAIT_MS, Call
 from app.tasks.supervisor import Supervisor
 from app.tasks.task import Task, TaskStore
 
 log = logging.getLogger(__name__)
 
-CLAIM_PAUSE_SECONDS = 0.3
+CLAIM_PAUSE_SECONDS = 0.3  # a caller's leaving is written within milliseconds
 
 
 class TaskService:
@@ -76,8 +76,8 @@ class TaskService:
                 stack.enter_context(self._images.admit(call.caller, call.request, call.receipt))
                 self._images.check_balance(call.caller, call.request)
                 return stack.pop_all()
-        except GatewayError:
-            self.store.discard(call.id)  # its idempotency key is free again
+        except GatewayError as error:
+            self._cancel(call, error)
             raise
 
     def run(self, call: Call, *, is_admitted: bool = False) -> ImageResult:
@@ -150,12 +150,24 @@ class TaskService:
             self.supervisor.forget(call.id)
             raise
 
+    def _cancel(self, call: Call, error: GatewayError) -> None:
+        """The call is refused before it began: its idempotency key is free again, and those who wait get the error."""
+        try:
+            if not self.store.discard(call.id):
+                self._keeper.fail(call, error, keep=False)
+        except DatabaseUnavailable:
+            self.supervisor.forget(call.id)
+
     def _claim(self, call: Call) -> Task | None:
         """The call that a retry joins. A caller that has just left may not be noted yet, so it is looked for twice."""
         for pause in (0.0, CLAIM_PAUSE_SECONDS):
             time.sleep(pause)
             if task := self.store.claim(call.caller.fingerprint, call.digest, call.retry_count, call.attendant):
-                self._images.count_replay(call.caller, call.receipt)
+                try:
+                    self._images.count_replay(call.caller, call.receipt)
+                except GatewayError:
+                    self.leave_earlier(task, call.attendant)
+                    raise
                 return task
         return None
 
@@ -192,7 +204,7 @@ class _CallProgress:
 
     def turn_came(self) -> None:
         call = self._call
-        waited = (call.receipt.queued_ms or 0) > NEVER_SENT_AFTER_MS
+        waited = (call.receipt.queued_ms or 0) > SHORT_WAIT_MS
         if waited and not call.is_async and call.is_gone():
             with call.lock:
                 if not call.is_stored or self._store.withdraw(call.id):

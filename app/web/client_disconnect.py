@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+import gevent
 from flask import request
 from gevent import monkey
 
@@ -41,8 +42,6 @@ class ClientWatch:
             self._descriptor = None
 
     def set_gone(self) -> None:
-        import gevent
-
         self._is_gone = True
         for callback in self._callbacks:
             gevent.spawn(callback)
@@ -59,11 +58,9 @@ def watch_client() -> ClientWatch:
 
 class _Watcher:
     def __init__(self) -> None:
-        from gevent import get_hub
-
         self._epoll: Any = monkey.get_original("select", "epoll")()
         self._watches: dict[int, ClientWatch] = {}
-        self._io = get_hub().loop.io(self._epoll.fileno(), 1)
+        self._io = gevent.get_hub().loop.io(self._epoll.fileno(), 1)
         self._io.start(self.look)
 
     def add(self, descriptor: int, watch: ClientWatch) -> None:
