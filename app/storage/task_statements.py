@@ -44,12 +44,14 @@ def claimable(caller: str, request_digest: str, retry_count: int, now: datetime)
     )
 
 
-def fail_dead(state: str, now: datetime, max_seconds: float, values: dict[str, Any]) -> Update:
+def fail_dead(state: str, worker: str, now: datetime, max_seconds: float, values: dict[str, Any]) -> Update:
     """Give the tasks in `state` the answer `values` if their worker is dead, or if they have run for `max_seconds`.
 
-    The second happens to a task whose answer could not be written while its worker lived.
+    `worker` is the one that asks: it is alive, even if its beat was late. A task runs for too long if its answer could
+    not be written while its worker lived.
     """
-    is_lost = or_(~is_alive(TASKS.c.owner, now), TASKS.c.created_at < now - timedelta(seconds=max_seconds))
+    is_dead = and_(TASKS.c.owner != worker, ~is_alive(TASKS.c.owner, now))
+    is_lost = or_(is_dead, TASKS.c.created_at < now - timedelta(seconds=max_seconds))
     return update(TASKS).where(TASKS.c.state == state, is_lost).values(state="failed", **values)
 
 

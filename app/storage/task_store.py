@@ -178,7 +178,7 @@ class SqlTaskStore:
         self._write(self._beat)
 
     def sweep(self) -> None:
-        self._sweeper.sweep()
+        self._sweeper.sweep(self.worker)
 
     def _beat(self, connection: Connection) -> None:
         seen = self._insert(WORKERS).values(id=self.worker, seen_at=now())

@@ -52,9 +52,9 @@ class TaskSweeper:
         self._max_task_seconds = max_task_seconds
         self._orphans_at = time.monotonic() + ORPHAN_SECONDS
 
-    def sweep(self) -> None:
-        """Raises `DatabaseUnavailable`."""
-        failed = self._writer.write(self._fail_dead)
+    def sweep(self, worker: str) -> None:
+        """`worker` is the id of the one that sweeps. Raises `DatabaseUnavailable`."""
+        failed = self._writer.write(partial(self._fail_dead, worker))
         if failed:
             log.warning("Failed %d tasks of dead workers", failed)
         names = self._writer.write(self._remove_expired)
@@ -86,13 +86,13 @@ class TaskSweeper:
             except (ObjectsUnavailable, DatabaseUnavailable, ValueError):  # the next removal of orphans finds it
                 log.warning("Body of an answer not removed")
 
-    def _fail_dead(self, connection: Connection) -> int:
+    def _fail_dead(self, worker: str, connection: Connection) -> int:
         keep = now() + self._keep
         # Nothing of these was sent, so their idempotency keys are free again, and a retry is a new call.
         not_sent = _values(TaskWithdrawn()) | NOT_FOUND_AGAIN | {"expires_at": keep}
         sent = _values(OutcomeUnknown()) | {"expires_at": keep}
         return sum(
-            connection.execute(fail_dead(state, now(), self._max_task_seconds, values)).rowcount
+            connection.execute(fail_dead(state, worker, now(), self._max_task_seconds, values)).rowcount
             for state, values in (("queued", not_sent), ("in_progress", sent))
         )
 

@@ -25,6 +25,7 @@ TICK_SECONDS = 0.25
 BEAT_SECONDS = 2.0
 SWEEP_SECONDS = 5.0
 OUTAGE_SECONDS = 6.0  # after a failure of the store, in which no worker is taken for dead
+STALL_SECONDS = 4.0  # between two rounds of the thread: the disk, the machine or its clock was disturbed
 
 
 class Supervisor:
@@ -112,11 +113,20 @@ class Supervisor:
             _Periodic(BEAT_SECONDS, self._remove_unwanted),
             _Periodic(SWEEP_SECONDS, self._sweep),
         )
+        round_at = time.time()
         while True:
             self._wake.clear()
+            round_at = self._note_stall(round_at)
             for each in periodic:
                 self._run_one(each)
             self._wake.wait(TICK_SECONDS)
+
+    def _note_stall(self, last: float) -> float:
+        """The wall clock, by which beats are compared. A stall is an outage: other workers could not beat either."""
+        now = time.time()
+        if now > last + STALL_SECONDS:
+            self._failed_at = time.monotonic()
+        return now
 
     def _run_one(self, each: _Periodic) -> None:
         try:

@@ -21,6 +21,7 @@ from tests.conftest import MakeClient
 from tests.support.fake_minimax import FakeMinimax, error_response, reset, respond, success
 from tests.support.images import JPEG, PNG
 from tests.support.kept_images import LARGE_JPEG, PUBLIC_URL, drawing, path_of
+from tests.support.task_stores import park
 
 GENERATIONS, TASKS = "/v1/images/generations", "/v1/images/tasks"
 CALL = {"model": "MiniMax-Image-01", "prompt": "an otter"}
@@ -35,9 +36,11 @@ Send = Callable[..., TestResponse]
 def client(make_client: MakeClient, tmp_path: Path) -> Iterator[FlaskClient]:
     """A gateway with a store of answers of its own, whose streams send their head after 0.1 s."""
     client = make_client(state_folder=str(tmp_path), stream_head_seconds=0.1, stream_heartbeat_seconds=0.2)
-    client.application.extensions["task_supervisor"].start()
+    supervisor = client.application.extensions["task_supervisor"]
+    supervisor.start()
     yield client
     wait_until(lambda: background_calls.count == 0)
+    park(supervisor)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import IntegrityError
 
 from app.errors import DatabaseUnavailable, InsufficientBalance
@@ -74,16 +74,11 @@ def waiting_together(group: GroupCommit, functions: list[Callable[[], Any]]) -> 
 
 
 @pytest.fixture
-def commits() -> Iterator[list[None]]:
-    """Grows with each commit."""
+def commits(database: Database) -> list[None]:
+    """Grows with each commit of this database: other tests leave threads that commit to theirs."""
     counted: list[None] = []
-
-    def count(_connection: Connection) -> None:
-        counted.append(None)
-
-    event.listen(Engine, "commit", count)
-    yield counted
-    event.remove(Engine, "commit", count)
+    event.listen(database.engine, "commit", lambda _connection: counted.append(None))
+    return counted
 
 
 def reservation(key_id: int, number: int = 0, price: int = 10) -> Reservation:

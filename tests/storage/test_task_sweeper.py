@@ -17,7 +17,7 @@ from app.storage.group_commit import GroupCommit
 from app.storage.tables import now
 from app.storage.task_store import SqlTaskStore
 from app.storage.task_sweeper import TaskSweeper
-from app.storage.task_tables import TASKS
+from app.storage.task_tables import TASKS, WORKERS
 from app.tasks.body import AnswerMissing
 from app.tasks.task import BodyTooLarge, Task
 from tests.support.task_stores import (
@@ -26,6 +26,7 @@ from tests.support.task_stores import (
     DIGEST,
     LARGE,
     LARGE_ANSWER,
+    ago,
     body_names,
     content,
     expire,
@@ -91,6 +92,14 @@ def test_a_queued_task_of_a_dead_worker_is_not_sent_any_more(store: SqlTaskStore
     # Nothing was drawn: whoever tries again makes a new call.
     assert store.begin(new_task("k"), None) is None
     assert store.claim(CALLER, DIGEST, 2, new_attendant()) is None
+
+
+def test_a_worker_that_sweeps_is_alive_however_late_its_beat(store: SqlTaskStore, database: Database) -> None:
+    task = begun(store, new_task(), sent=True)
+    with database.connection() as connection:
+        connection.execute(update(WORKERS).values(seen_at=ago(60)))
+    store.sweep()
+    assert stored(store, task).is_running
 
 
 @pytest.mark.parametrize("seconds", [0, 7])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,6 +22,7 @@ from app.storage.tables import now
 from app.storage.task_store import INLINE_BYTES, SqlTaskStore
 from app.storage.task_tables import TASKS, WORKERS
 from app.tasks.body import BytesBody
+from app.tasks.supervisor import Supervisor
 from app.tasks.task import Answer, Task
 
 CALLER, DIGEST = "a-caller", "d" * 64
@@ -64,6 +66,11 @@ def stored(store: SqlTaskStore, task: Task) -> Task:
     found = store.find(task.caller, task.id)
     assert found is not None
     return found
+
+
+def park(supervisor: Supervisor) -> None:
+    """End the work of a supervisor whose test has ended: its thread never ends."""
+    supervisor._run_one = lambda _each: threading.Event().wait()  # type: ignore[assignment,method-assign]
 
 
 def expire(database: Database, task: Task) -> None:

@@ -39,6 +39,7 @@ from tests.support.task_stores import (
     new_task,
     open_objects,
     open_task_store,
+    park,
     silence,
     stored,
 )
@@ -113,7 +114,7 @@ class TestThread:
     def started(self, supervisor: Supervisor) -> Iterator[Supervisor]:
         supervisor.start()
         yield supervisor
-        supervisor._run_one = park  # type: ignore[assignment,method-assign]
+        park(supervisor)
 
     def test_an_answer_of_another_process_wakes_who_waits(self, store: SqlTaskStore, started: Supervisor) -> None:
         task = new_task()
@@ -161,16 +162,24 @@ class TestThread:
         wait_until(lambda: call.is_stored)
 
 
-def park(_each: object) -> None:
-    """Instead of work, for a thread whose test has ended."""
-    threading.Event().wait()
-
-
 def wait_until(holds: Callable[[], bool]) -> None:
     give_up = time.monotonic() + WAIT_SECONDS
     while not holds():
         assert time.monotonic() < give_up
         time.sleep(0.02)
+
+
+@pytest.mark.parametrize(("stalled", "state"), [(0, "failed"), (60, "queued")])
+def test_no_worker_is_dead_after_a_stall(
+    store: SqlTaskStore, supervisor: Supervisor, database: Database, stalled: float, state: str
+) -> None:
+    task = new_task()
+    store.begin(task, None)
+    silence(database)
+    supervisor._failed_at = time.monotonic() - 60
+    supervisor._note_stall(time.time() - stalled)
+    supervisor._sweep()
+    assert stored(store, task).state == state
 
 
 # The journal, which the sweep replays
