@@ -24,7 +24,7 @@ class SentBody:
             close()
 
     def __iter__(self) -> Iterator[bytes]:
-        is_gone = self._is_gone()
+        is_gone = False
         for chunk in self._iterator:
             is_gone = self._is_gone()
             yield chunk

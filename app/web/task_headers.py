@@ -18,14 +18,10 @@ _KEY_PATTERN = re.compile(r"[\x20-\x7e]{1,255}", re.ASCII)
 
 def idempotency_key() -> str | None:
     """The header's value, None without the header. Raises `InvalidRequest` unless it is 1 to 255 printable ASCII."""
-    values = request.headers.getlist(IDEMPOTENCY_KEY)
-    if not values:
-        return None
-    if len(values) > 1 or not _KEY_PATTERN.fullmatch(values[0]):
-        raise InvalidRequest(
-            f"{IDEMPOTENCY_KEY} must be one header of 1 to 255 printable ASCII characters.", param=IDEMPOTENCY_KEY
-        )
-    return values[0]
+    value = request.headers.get(IDEMPOTENCY_KEY)
+    if value is not None and not _KEY_PATTERN.fullmatch(value):
+        raise InvalidRequest(f"{IDEMPOTENCY_KEY} must be 1 to 255 printable ASCII characters.", param=IDEMPOTENCY_KEY)
+    return value
 
 
 def retry_count() -> int:
@@ -36,5 +32,8 @@ def retry_count() -> int:
 
 def prefers_async() -> bool:
     """Whether the request says `Prefer: respond-async` (RFC 7240)."""
-    preferences = parse_set_header(",".join(request.headers.getlist("Prefer")))
+    sent = request.headers.get("Prefer")
+    if sent is None:
+        return False
+    preferences = parse_set_header(sent)
     return any(preference.partition(";")[0].strip().lower() == "respond-async" for preference in preferences)
