@@ -69,12 +69,15 @@ def respond_as_stream(
         release()
 
     try:
-        return stream_response(wait, call.request, call.operation, context, times, watch.is_gone, close)
+        response = stream_response(wait, call.request, call.operation, context, times, watch.is_gone, close)
     except BaseException:
         context.taken = "nobody" if watch.is_gone() else "stream"
         watch.stop()
         release()
         raise
+    if running.wait(0):
+        set_outcome(context, running)  # for the head, which is not sent yet
+    return response
 
 
 def stream_response(
@@ -109,7 +112,7 @@ def stream_response(
 
 
 def set_outcome(context: RequestContext, running: RunningCall) -> None:
-    """Note for the log how the call ended."""
+    """Note for the headers and the log how the call ended."""
     if running.error is not None:
         context.set_error(running.error)
     elif running.call.result is not None:

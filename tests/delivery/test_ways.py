@@ -176,6 +176,17 @@ def test_a_stream_has_an_event_for_each_image(upstream: FakeMinimax, send: Send,
     assert [event["output_format"] for event in found] == ["jpeg", "png"]
 
 
+@pytest.mark.parametrize(("head", "trace_id"), [(30, "trace-1"), (0, None)], ids=["quick", "late"])
+def test_the_head_of_a_stream_has_the_headers_that_are_known(
+    upstream: FakeMinimax, make_client: MakeClient, tmp_path: Path, head: float, trace_id: str | None
+) -> None:
+    upstream.script = respond(drawing(JPEG), headers={"Trace-Id": "trace-1"}, after=0.2)
+    client = make_client(state_folder=str(tmp_path), stream_head_seconds=head)
+    response = client.post(GENERATIONS, json=CALL | {"stream": True})
+    assert response.status_code == 200
+    assert response.headers.get("x-minimax-trace-id") == trace_id
+
+
 def test_a_quick_failure_of_a_stream_has_its_status(upstream: FakeMinimax, send: Send) -> None:
     upstream.script = respond(error_response(1026))
     assert send(stream=True).status_code == 403
