@@ -52,7 +52,7 @@ def test_outage_and_recovery_are_logged_once_with_the_reason(
         for _ in range(3):
             with pytest.raises(DatabaseUnavailable):
                 run(database, WRITE)
-            database._fail_fast_until = 0
+            database._availability._fail_fast_until = 0
             with suppress(DatabaseUnavailable):  # SQLite can still be read
                 ApiKeyStore(database).all()
         assert unavailable_workers() == 1

@@ -16,7 +16,7 @@ from app.storage.database import Database
 from app.storage.task_store import SqlTaskStore
 from app.tasks.body import AnswerMissing
 from app.tasks.task import JOIN_SECONDS, Task
-from tests.support.databases import ScratchDatabase
+from tests.support.databases import ScratchDatabase, on_every_store
 from tests.support.processes import ROOT
 from tests.support.task_stores import (
     ANSWER,
@@ -36,6 +36,8 @@ from tests.support.task_stores import (
     silence,
     stored,
 )
+
+pytestmark = on_every_store
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from app.tasks.answer_journal import AnswerJournal
 from app.tasks.answer_keeper import AnswerKeeper
 from app.tasks.call import Call
 from app.tasks.supervisor import Supervisor
-from tests.support.databases import ScratchDatabase
+from tests.support.databases import ScratchDatabase, on_every_store
 from tests.support.task_stores import (
     ANSWER,
     CALLER,
@@ -45,6 +45,8 @@ from tests.support.task_stores import (
 )
 
 WAIT_SECONDS = 20
+
+pytestmark = on_every_store
 
 
 @pytest.fixture
