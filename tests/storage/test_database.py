@@ -14,7 +14,8 @@ from sqlalchemy import Executable, Row, text
 from app.errors import DatabaseUnavailable
 from app.storage import engines, engines_postgresql
 from app.storage.api_keys import ApiKeyStore
-from app.storage.database import HUNG_SECONDS, CommitOutcomeUnknown, Database
+from app.storage.availability import HUNG_SECONDS
+from app.storage.database import CommitOutcomeUnknown, Database
 from app.storage.ledger import Ledger
 from app.storage.reservations import Reservation
 from app.storage.usage import UsageStore
