@@ -27,7 +27,7 @@ from app.tasks.answer_journal import AnswerJournal
 from app.tasks.answer_keeper import AnswerKeeper
 from app.tasks.call import Call
 from app.tasks.supervisor import Supervisor
-from tests.support.databases import ScratchDatabase, on_every_store
+from tests.support.databases import ScratchDatabase
 from tests.support.task_stores import (
     ANSWER,
     CALLER,
@@ -45,8 +45,6 @@ from tests.support.task_stores import (
 )
 
 WAIT_SECONDS = 20
-
-pytestmark = on_every_store
 
 
 @pytest.fixture
@@ -108,7 +106,7 @@ def waiting(supervisor: Supervisor, task_id: str) -> threading.Thread:
     return thread
 
 
-@pytest.mark.parametrize("test_db", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("test_db", ["answers.db"], indirect=True)
 class TestThread:
     """What the thread does; each test leaves one behind, on a store that goes on working."""
 
