@@ -72,7 +72,7 @@ def test_calls_fail_fast_after_one_has_timed_out(
     test_db: ScratchDatabase, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engines, "DATABASE_TIMEOUT_SECONDS", 1)
-    monkeypatch.setattr("app.storage.database.HUNG_SECONDS", 0.5)
+    monkeypatch.setattr("app.storage.availability.HUNG_SECONDS", 0.5)
     with test_db.outage(), pytest.raises(DatabaseUnavailable):
         run(database, WRITE)
     with pytest.raises(DatabaseUnavailable) as caught:
