@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from app.accounts.api_key import Authenticator, StaticApiKeys, fingerprint
 from app.accounts.billing import Billing, NoBilling
@@ -27,13 +27,15 @@ from app.pacing.key_pool import RESTS, KeyPool, UpstreamKey
 from app.pacing.sqlite_store import SqliteStore
 from app.pacing.store import KeyRate, PacerStore
 from app.settings import ConfigError, Settings
+from app.storage.answers_file import AnswersFile
+from app.storage.task_store import SqlTaskStore
 from app.tasks.answer_journal import AnswerJournal
 from app.tasks.task import TaskStore
 from app.web.shutdown import shutting_down
 
 if TYPE_CHECKING:
-    from app.storage.database import Database
     from app.storage.storage import Storage
+    from app.storage.task_executor import TaskExecutor
 
 log = logging.getLogger(__name__)
 
@@ -131,30 +133,38 @@ def create_task_store(settings: Settings, storage: Storage | None) -> TaskStore:
     Large bodies are objects of the image store if that is S3, else rows of PostgreSQL, else files in the state folder.
     Raises `ConfigError` if the state folder cannot be written to.
     """
-    from app.storage.database import Database
-    from app.storage.group_commit import GroupCommit
-    from app.storage.task_store import SqlTaskStore
-
     folder = Path(settings.state_folder).absolute()
-    own = Database(f"sqlite:///{folder / 'answers.db'}") if storage is None else None
-    database = own or cast("Storage", storage).database
-    bodies = folder / ("answers" if own else f"answers-{Path(database.engine.url.database or '').name}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        store = SqlTaskStore(
-            database,
-            _create_bodies(settings, database, bodies),
-            GroupCommit(database),
-            keep_hours=settings.answer_hours,
-            max_bytes=settings.answer_bytes,
-            max_task_seconds=settings.queue_seconds + settings.minimax_timeout_seconds + TASK_MARGIN_SECONDS,
-        )
-        if own:
-            store.create_tables()
-            own.engine.dispose()
+        executor, bodies = _in_database(settings, storage, folder) if storage else _in_file(settings, folder)
     except (OSError, DatabaseUnavailable) as error:
         raise ConfigError(f"The gateway cannot start: AMUX_STATE_FOLDER cannot be written to ({error}).") from None
-    return store
+    return SqlTaskStore(
+        executor,
+        bodies,
+        keep_hours=settings.answer_hours,
+        max_bytes=settings.answer_bytes,
+        max_task_seconds=settings.queue_seconds + settings.minimax_timeout_seconds + TASK_MARGIN_SECONDS,
+    )
+
+
+def _in_file(settings: Settings, folder: Path) -> tuple[TaskExecutor, ObjectStore]:
+    file = AnswersFile(folder / "answers.db")
+    file.create()
+    return file, _create_bodies(settings, folder / "answers")
+
+
+def _in_database(settings: Settings, storage: Storage, folder: Path) -> tuple[TaskExecutor, ObjectStore]:
+    # Imported here, as in `create_accounts`.
+    from app.storage.database_executor import DatabaseExecutor
+    from app.storage.group_commit import GroupCommit
+    from app.storage.postgresql_objects import PostgresqlObjects
+
+    database = storage.database
+    executor = DatabaseExecutor(database, GroupCommit(database))
+    if database.engine.dialect.name == "postgresql" and not isinstance(settings.image_store, S3Location):
+        return executor, PostgresqlObjects(database)
+    return executor, _create_bodies(settings, folder / f"answers-{Path(database.engine.url.database or '').name}")
 
 
 def create_answer_journal(settings: Settings) -> AnswerJournal:
@@ -162,16 +172,12 @@ def create_answer_journal(settings: Settings) -> AnswerJournal:
     return AnswerJournal(FileObjects(Path(settings.journal_folder).absolute() / "answers", NativeThreads(BODY_THREADS)))
 
 
-def _create_bodies(settings: Settings, database: Database, folder: Path) -> ObjectStore:
+def _create_bodies(settings: Settings, folder: Path) -> ObjectStore:
     location = settings.image_store
     if isinstance(location, S3Location):
         from app.objects.s3_objects import S3Objects, create_client
 
         return S3Objects(create_client(), location.bucket, f"{location.prefix}answers/", settings.spool_folder)
-    if database.engine.dialect.name == "postgresql":
-        from app.storage.postgresql_objects import PostgresqlObjects
-
-        return PostgresqlObjects(database)
     folder.mkdir(exist_ok=True)
     return FileObjects(folder, NativeThreads(BODY_THREADS))
 

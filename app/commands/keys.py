@@ -19,7 +19,8 @@ from app.commands.usage import usage_command
 from app.model_catalog import RESPONSE_FORMATS
 from app.storage.api_keys import fingerprint_of
 from app.storage.storage import Storage
-from app.storage.tables import ApiKey, now
+from app.storage.tables import ApiKey
+from app.storage.times import now
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -12,7 +12,8 @@ from datetime import datetime
 from app.accounts.api_key import Caller, digest, fingerprint
 from app.errors import InvalidApiKey
 from app.storage.api_keys import SECRET_PREFIX, ApiKeyStore
-from app.storage.tables import ApiKey, now
+from app.storage.tables import ApiKey
+from app.storage.times import now
 
 CACHE_SECONDS = 4.0  # a revoked key stops working within 5 seconds
 MAX_CACHED = 10_000

@@ -11,7 +11,8 @@ from sqlalchemy import Select, or_, select, update
 from app.accounts.api_key import digest
 from app.storage.database import Database
 from app.storage.ledger_common import credit
-from app.storage.tables import ApiKey, now
+from app.storage.tables import ApiKey
+from app.storage.times import now
 
 SECRET_PREFIX = "amux_sk_"  # noqa: S105 (no secret, but a prefix that secret scanners can find)
 PREFIX_CHARS = len(SECRET_PREFIX) + 6

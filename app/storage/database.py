@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,20 +13,15 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, NotSupportedEr
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
-from app import metrics
 from app.errors import DatabaseUnavailable
 from app.native_thread import NativeThreads
 from app.storage import engines
+from app.storage.availability import Availability
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
-log = logging.getLogger(__name__)
-
 MIGRATIONS = Path(__file__).with_name("migrations")
-# A transaction that waits longer than this for a database that then fails makes the following ones fail at once, for
-# as long, instead of waiting too.
-HUNG_SECONDS = 1
 MAX_READERS = 3  # one more than usage queries may run at once, for the lookup of keys
 # The database works, and the statement is wrong. Any other error means that the database is unavailable.
 _CALLER_ERRORS = (IntegrityError, DataError, ProgrammingError, NotSupportedError)
@@ -74,9 +66,7 @@ class Database:
         blocks = self.engine.dialect.name == "sqlite"
         self.writer_thread = NativeThreads(1 if blocks else 0)
         self.reader_threads = NativeThreads(MAX_READERS if blocks else 0)
-        self._fail_fast_until = 0.0
-        self._is_unavailable = False
-        self._lock = threading.Lock()
+        self._availability = Availability()
 
     @contextmanager
     def connection(self, *, read_only: bool = False, single_statement: bool = False) -> Iterator[Connection]:
@@ -123,9 +113,7 @@ class Database:
     @contextmanager
     def _translate_errors(self, *, read_only: bool = False) -> Iterator[_Progress]:
         """Around each transaction: maps errors to `DatabaseUnavailable`, and tracks whether the database responds."""
-        started, progress = time.monotonic(), _Progress()
-        if started < self._fail_fast_until:
-            raise DatabaseUnavailable
+        started, progress = self._availability.check(), _Progress()
         try:
             yield progress
         except (DBAPIError, PoolTimeout) as error:
@@ -134,24 +122,10 @@ class Database:
             sqlstate = getattr(error.orig if isinstance(error, DBAPIError) else None, "sqlstate", None)
             if sqlstate in _ROLLED_BACK_SQLSTATES:
                 raise TransactionRolledBack from error
-            self._set_unavailable(True, reason(error))
-            if time.monotonic() - started > HUNG_SECONDS:
-                self._fail_fast_until = time.monotonic() + HUNG_SECONDS
+            self._availability.failed(started, reason(error))
             raise (CommitOutcomeUnknown if progress.commits else DatabaseUnavailable) from error
-        if self._is_unavailable and not read_only:  # a SQLite database that cannot be written may still be read
-            self._set_unavailable(False)
-
-    def _set_unavailable(self, unavailable: bool, why: str = "") -> None:
-        """Logs a change once in each process, not for each call."""
-        with self._lock:
-            if self._is_unavailable == unavailable:
-                return
-            self._is_unavailable = unavailable
-            metrics.DATABASE_UNAVAILABLE.set(unavailable)
-            if unavailable:
-                log.warning("Database unavailable: rejecting image requests. %s", why)
-            else:
-                log.warning("Database available again")
+        if not read_only:  # a SQLite database that cannot be written may still be read
+            self._availability.works()
 
 
 def reason(error: BaseException | None) -> str:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, text
 from app.errors import InsufficientBalance
 from app.storage.ledger_common import balance_of
 from app.storage.reservations import Closed, Reservation, Settlement
-from app.storage.tables import now
+from app.storage.times import now
 
 _RESERVE = text("""
     WITH taken AS (

@@ -14,7 +14,7 @@ from app.storage.journal import Journal
 from app.storage.ledger import Ledger
 from app.storage.process_identity import is_dead
 from app.storage.reservations import Settlement
-from app.storage.tables import now
+from app.storage.times import now
 from app.storage.usage import UsageStore
 
 log = logging.getLogger(__name__)

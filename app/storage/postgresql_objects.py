@@ -10,8 +10,8 @@ from sqlalchemy import delete, func, insert, select
 
 from app.objects.store import Chunks, ObjectInfo, ObjectMissing, check_name
 from app.storage.database import Database
-from app.storage.tables import now
 from app.storage.task_tables import CHUNKS
+from app.storage.times import now
 
 
 class PostgresqlObjects:

@@ -25,6 +25,7 @@ from sqlalchemy.types import TypeDecorator
 
 from app.accounts.key_limits import KeyLimits
 from app.model_catalog import ResponseFormat
+from app.storage.times import now
 
 # SQLite generates ids only in a column of type INTEGER.
 BigId = BigInteger().with_variant(Integer, "sqlite")
@@ -43,10 +44,6 @@ class UtcDateTime(TypeDecorator[datetime]):
         if isinstance(value, datetime):
             return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
         return None
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
 
 
 class utc_day(FunctionElement[str]):  # noqa: N801 (a function, in SQL)

@@ -1,78 +1,119 @@
-"""SQL of the task store: which tasks may be claimed, which have died, which have expired."""
+"""SQL of the task store, for SQLite and PostgreSQL. `:name` is a parameter."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-from typing import Any
-
-from sqlalchemy import ColumnElement, Select, Update, and_, case, func, or_, select, update
-
-from app.storage.task_tables import TASKS, WORKERS
-from app.tasks.task import JOIN_SECONDS, RUNNING
+from collections.abc import Sequence
 
 DEAD_SECONDS = 8  # after which a worker that does not beat is taken for dead
 
+TASK_COLUMNS = (
+    "id, caller, operation, request_digest, created_at, idempotency_key, is_async, state, http_status, code, headers"
+)
+_COLUMNS = (
+    *TASK_COLUMNS.split(", "),
+    *("owner", "attendant", "attendant_worker", "joins", "expires_at", "body", "body_name", "body_size"),
+)
+_INSERT = f"INSERT INTO tasks ({', '.join(_COLUMNS)}) VALUES ({', '.join(f':{name}' for name in _COLUMNS)})"
+_RUNNING = "('queued', 'in_progress')"
+_IS_CURRENT = "(expires_at IS NULL OR expires_at > :now)"
+_ALIVE = "(SELECT id FROM task_workers WHERE seen_at > :alive_since)"
 
-def is_alive(worker: ColumnElement[Any], now: datetime) -> ColumnElement[bool]:
-    """Whether the worker named by a column has beaten of late."""
-    return worker.in_(select(WORKERS.c.id).where(WORKERS.c.seen_at > now - timedelta(seconds=DEAD_SECONDS)))
+BEAT = "INSERT INTO task_workers (id, seen_at) VALUES (:worker, :now) ON CONFLICT (id) DO UPDATE SET seen_at = :now"
+ADD = f"{_INSERT} ON CONFLICT DO NOTHING RETURNING id"
+FREE_KEY = (
+    "DELETE FROM tasks WHERE caller = :caller AND idempotency_key = :idempotency_key AND expires_at < :now "
+    "RETURNING body_name"
+)
+OF_KEY = f"SELECT {TASK_COLUMNS} FROM tasks WHERE caller = :caller AND idempotency_key = :idempotency_key"
+START = "UPDATE tasks SET state = 'in_progress' WHERE id = :id AND state = 'queued' RETURNING id"
+LEAVE = (
+    "UPDATE tasks SET attendant = NULL, attendant_worker = NULL WHERE id = :id AND attendant = :attendant RETURNING id"
+)
+TAKE = (
+    "UPDATE tasks SET attendant = :taken, attendant_worker = NULL WHERE id = :id AND attendant = :attendant "
+    "RETURNING id"
+)
+WITHDRAW = "DELETE FROM tasks WHERE id = :id AND attendant IS NULL AND state = 'queued' RETURNING body_name"
+DISCARD = "DELETE FROM tasks WHERE id = :id AND joins = 0 RETURNING body_name"
+FIND = f"SELECT {TASK_COLUMNS} FROM tasks WHERE id = :id AND caller = :caller AND {_IS_CURRENT}"
+NEWEST = (
+    f"SELECT {TASK_COLUMNS} FROM tasks WHERE caller = :caller AND {_IS_CURRENT} "
+    "ORDER BY created_at DESC, id LIMIT :limit"
+)
+BODY = "SELECT body, body_name, body_size FROM tasks WHERE id = :id"
+
+# The newest task whose caller is gone, else the newest not joined so often. A caller that is gone is preferred, so that
+# a retry does not take the call of another one that still waits. A router that has given up may keep its connection to
+# the gateway open: then a call seems to be attended, and a call that a retry has joined may seem to be taken. The next
+# retry of the same caller joins it all the same.
+_IS_LEFT = f"(attendant IS NULL OR attendant_worker NOT IN {_ALIVE})"
+CLAIMABLE = f"""
+SELECT id FROM tasks
+WHERE caller = :caller AND request_digest = :request_digest AND idempotency_key IS NULL AND NOT is_async
+  AND created_at > :joinable_since AND {_IS_CURRENT}
+  AND ({_IS_LEFT} OR joins < :retry_count AND (state IN {_RUNNING} OR joins > 0))
+ORDER BY CASE WHEN {_IS_LEFT} THEN 0 ELSE 1 END, created_at DESC
+LIMIT 1
+"""
+
+# The worker that asks is alive, even if its beat was late. A task runs for too long if its answer could not be written
+# while its worker lived.
+_IS_LOST = f"(owner <> :worker AND owner NOT IN {_ALIVE} OR created_at < :lost_before)"
+_IS_EXPIRED = f"expires_at < :now AND state NOT IN {_RUNNING}"
+# SQLite sums the sizes in their index: it would read the bodies with the rows.
+TOTAL_BYTES = "SELECT coalesce(sum(body_size), 0) AS total FROM tasks"
+LOOK = f"""
+SELECT EXISTS (SELECT 1 FROM tasks WHERE state IN {_RUNNING} AND {_IS_LOST}) AS lost,
+       EXISTS (SELECT 1 FROM tasks WHERE {_IS_EXPIRED}) AS expired,
+       EXISTS (SELECT 1 FROM task_workers WHERE seen_at < :workers_before) AS workers,
+       ({TOTAL_BYTES}) AS total
+"""
+REMOVE_WORKERS = "DELETE FROM task_workers WHERE seen_at < :workers_before"
+OLDEST_BODIES = (
+    f"SELECT id, body_size FROM tasks WHERE body_size > 0 AND state NOT IN {_RUNNING} ORDER BY created_at LIMIT :limit"
+)
+OF_BODY = "SELECT id FROM tasks WHERE body_name = :name"
 
 
-def claimable(caller: str, request_digest: str, retry_count: int, now: datetime) -> Select[str]:
-    """The id of the task that a retry takes: the newest whose caller is gone, else the newest not joined so often.
+def finish(names: Sequence[str]) -> str:
+    """Insert a task with its answer; of one that is there, set the columns `names`."""
+    return f"{_INSERT} ON CONFLICT (id) DO UPDATE SET {_assignments(names)}"
 
-    A caller that is gone is preferred, so that a retry does not take the call of another one that still waits. A router
-    that has given up may keep its connection to the gateway open: then a call seems to be attended, and a call that a
-    retry has joined may seem to be taken. The next retry of the same caller joins it all the same.
-    """
-    is_left = or_(TASKS.c.attendant.is_(None), ~is_alive(TASKS.c.attendant_worker, now))
-    is_joinable = or_(TASKS.c.state.in_(RUNNING), TASKS.c.joins > 0)
-    may_be_taken = or_(is_left, and_(TASKS.c.joins < retry_count, is_joinable))
+
+def attend(condition: str) -> str:
     return (
-        select(TASKS.c.id)
-        .where(
-            TASKS.c.caller == caller,
-            TASKS.c.request_digest == request_digest,
-            TASKS.c.idempotency_key.is_(None),
-            TASKS.c.is_async.is_(False),
-            TASKS.c.created_at > now - timedelta(seconds=JOIN_SECONDS),
-            or_(TASKS.c.expires_at.is_(None), TASKS.c.expires_at > now),
-            may_be_taken,
-        )
-        .order_by(case((is_left, 0), else_=1), TASKS.c.created_at.desc())
-        .limit(1)
+        "UPDATE tasks SET attendant = :attendant, attendant_worker = :worker, joins = joins + 1 "
+        f"WHERE {condition} RETURNING {TASK_COLUMNS}"
     )
 
 
-def fail_dead(state: str, worker: str, now: datetime, max_seconds: float, values: dict[str, Any]) -> Update:
-    """Give the tasks in `state` the answer `values` if their worker is dead, or if they have run for `max_seconds`.
-
-    `worker` is the one that asks: it is alive, even if its beat was late. A task runs for too long if its answer could
-    not be written while its worker lived.
-    """
-    is_dead = and_(TASKS.c.owner != worker, ~is_alive(TASKS.c.owner, now))
-    is_lost = or_(is_dead, TASKS.c.created_at < now - timedelta(seconds=max_seconds))
-    return update(TASKS).where(TASKS.c.state == state, is_lost).values(state="failed", **values)
+def fail_lost(names: Sequence[str]) -> str:
+    """Set the columns `names` of the tasks in `:state` whose worker is dead, or that have run for too long."""
+    return f"UPDATE tasks SET state = 'failed', {_assignments(names)} WHERE state = :state AND {_IS_LOST} RETURNING id"
 
 
-def expired(now: datetime, limit: int) -> Select[str]:
-    return (
-        select(TASKS.c.id)
-        .where(TASKS.c.expires_at < now, TASKS.c.state.not_in(RUNNING))
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
+def remove_expired(skip_locked: str) -> str:
+    chosen = f"SELECT id FROM tasks WHERE {_IS_EXPIRED} LIMIT :limit {skip_locked}"
+    return f"DELETE FROM tasks WHERE id IN ({chosen}) RETURNING body_name"
 
 
-def total_bytes() -> Select[int]:
-    return select(func.coalesce(func.sum(TASKS.c.body_size), 0))
+def running(ids: str) -> str:
+    return f"SELECT id FROM tasks WHERE id IN {ids} AND state IN {_RUNNING}"
 
 
-def oldest_bodies(limit: int) -> Select[Any]:
-    """Ids and sizes of the answers to remove first."""
-    return (
-        select(TASKS.c.id, TASKS.c.body_size)
-        .where(TASKS.c.body_size > 0, TASKS.c.state.not_in(RUNNING))
-        .order_by(TASKS.c.created_at)
-        .limit(limit)
-    )
+def body_names(ids: str) -> str:
+    return f"SELECT body_name FROM tasks WHERE id IN {ids}"
+
+
+def forget_bodies(ids: str) -> str:
+    return f"UPDATE tasks SET body = NULL, body_name = NULL, body_size = 0 WHERE id IN {ids}"
+
+
+def id_list(ids: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """A list for `IN`, and its parameters."""
+    values = {f"id_{number}": task_id for number, task_id in enumerate(ids)}
+    return f"({', '.join(f':{name}' for name in values)})", values
+
+
+def _assignments(names: Sequence[str]) -> str:
+    return ", ".join(f"{name} = :{name}" for name in names)

@@ -9,33 +9,27 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from functools import cache
-from typing import Any, TypeVar
-
-from sqlalchemy import Connection, Row, delete, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from typing import Any
 
 from app.errors import DatabaseUnavailable
 from app.objects.store import ObjectMissing, ObjectStore, ObjectsUnavailable
-from app.storage.database import Database
-from app.storage.tables import Base, now
-from app.storage.task_statements import claimable
+from app.storage import task_statements as sql
+from app.storage.task_executor import Row, Run, TaskExecutor
 from app.storage.task_sweeper import NOT_FOUND_AGAIN, TaskSweeper
-from app.storage.task_tables import CHUNKS, TASKS, WORKERS
-from app.storage.writer import Writer
+from app.storage.times import from_row, now
 from app.tasks.body import AnswerMissing, Body, BytesBody, StreamedBody
-from app.tasks.task import RUNNING, Answer, Task
+from app.tasks.task import JOIN_SECONDS, Answer, Task
 
-T = TypeVar("T")
 INLINE_BYTES = 64 * 1024  # a larger body is an object
 WAITERS_SECONDS = 60  # how long an answer that is not kept lasts for those who wait
 TAKEN = "taken"  # the attendant of a task whose answer somebody has
 MAX_IDS = 500  # in one query
-
-_INSERT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+# Columns of a task that is added.
+_NEW = {"joins": 0, "expires_at": None, "headers": None, "body": None, "body_name": None, "body_size": 0}
 
 
 class SqlTaskStore:
@@ -43,9 +37,8 @@ class SqlTaskStore:
 
     def __init__(
         self,
-        database: Database,
+        executor: TaskExecutor,
         objects: ObjectStore,
-        writer: Writer,
         *,
         keep_hours: float,
         max_bytes: int,
@@ -55,13 +48,11 @@ class SqlTaskStore:
 
         `max_task_seconds` is longer than any task runs.
         """
-        self._database = database
+        self._executor = executor
         self._objects = objects
-        self._writer = writer
         self._keep = timedelta(hours=keep_hours)
-        self._insert = _INSERT[database.engine.dialect.name]
         self._sweeper = TaskSweeper(
-            database, objects, writer, keep=self._keep, max_bytes=max_bytes, max_task_seconds=max_task_seconds
+            executor, objects, keep=self._keep, max_bytes=max_bytes, max_task_seconds=max_task_seconds
         )
 
     @property
@@ -69,41 +60,35 @@ class SqlTaskStore:
         """The id of this process."""
         return _worker_id(os.getpid())
 
-    def create_tables(self) -> None:
-        """Create the tables in a SQLite file of the state folder, which has no migrations."""
-        with self._database.connection() as connection:
-            Base.metadata.create_all(connection, [TASKS, WORKERS, CHUNKS])
-
     def begin(self, task: Task, attendant: str | None) -> Task | None:
-        add = self._insert(TASKS).on_conflict_do_nothing().returning(TASKS.c.id)
-        same_key = TASKS.c.caller == task.caller, TASKS.c.idempotency_key == task.idempotency_key
-        free = delete(TASKS).where(*same_key, TASKS.c.expires_at < now()).returning(TASKS.c.body_name)
+        same_key = {"caller": task.caller, "idempotency_key": task.idempotency_key}
 
-        def begin(connection: Connection) -> tuple[bool, Task | None, Sequence[str | None]]:
-            self._beat(connection)
-            bodies = connection.scalars(free).all() if task.idempotency_key is not None else []
-            if connection.execute(add, self._row(task, attendant)).first():
-                return True, None, bodies
-            found = connection.execute(select(TASKS).where(*same_key)).first()
-            return False, _task(found) if found else None, bodies
+        def begin(run: Run) -> tuple[bool, Task | None, Sequence[Row]]:
+            self._beat(run)
+            freed = run(sql.FREE_KEY, same_key | {"now": now()}) if task.idempotency_key is not None else ()
+            if run(sql.ADD, self._row(task, attendant)):
+                return True, None, freed
+            found = run(sql.OF_KEY, same_key)
+            return False, _task(found[0]) if found else None, freed
 
         while True:
-            added, existing, bodies = self._write(begin)
-            self._sweeper.delete_objects([name for name in bodies if name])
+            added, existing, freed = self._executor.write(begin)
+            self._delete_bodies(freed)
             if added or existing is not None:  # neither: the other one was removed in this moment
                 return existing
 
     def register(self, tasks: Sequence[tuple[Task, str | None]]) -> None:
         rows = [self._row(task, attendant) for task, attendant in tasks]
 
-        def register(connection: Connection) -> None:
-            self._beat(connection)
-            connection.execute(self._insert(TASKS).on_conflict_do_nothing(), rows)
+        def register(run: Run) -> None:
+            self._beat(run)
+            for row in rows:
+                run(sql.ADD, row)
 
-        self._write(register)
+        self._executor.write(register)
 
     def start(self, task_id: str) -> bool:
-        return self._update({"state": "in_progress"}, TASKS.c.id == task_id, TASKS.c.state == "queued")
+        return bool(self._write(sql.START, {"id": task_id}))
 
     def finish(self, task: Task, answer: Answer, *, keep: bool) -> None:
         if not keep and not task.is_async and self.discard(task.id):
@@ -112,81 +97,78 @@ class SqlTaskStore:
         values["expires_at"] = now() + (self._keep if keep or task.is_async else timedelta(seconds=WAITERS_SECONDS))
         if not keep:
             values |= NOT_FOUND_AGAIN
-        row = self._row(task, None) | values
-        self._write(
-            lambda connection: connection.execute(
-                self._insert(TASKS).values(row).on_conflict_do_update(index_elements=[TASKS.c.id], set_=values)
-            )
-        )
+        self._write(sql.finish(tuple(values)), self._row(task, None) | values)
 
     def claim(self, caller: str, request_digest: str, retry_count: int, attendant: str) -> Task | None:
-        chosen = claimable(caller, request_digest, retry_count, now())
+        values = {
+            "caller": caller,
+            "request_digest": request_digest,
+            "retry_count": retry_count,
+            "joinable_since": now() - timedelta(seconds=JOIN_SECONDS),
+            "alive_since": now() - timedelta(seconds=sql.DEAD_SECONDS),
+            "now": now(),
+        }
         # Most retries have nothing to join: a read does not wait for the writer.
-        if not self._first(chosen):
+        if not self._executor.read(sql.CLAIMABLE, values):
             return None
-        chosen = chosen.with_for_update(skip_locked=True)
-        return self._attend(TASKS.c.id == chosen.scalar_subquery(), attendant)
+        return self._attend(f"id = ({sql.CLAIMABLE} {self._executor.skip_locked})", values, attendant)
 
     def attend(self, task_id: str, attendant: str) -> Task | None:
-        return self._attend(TASKS.c.id == task_id, attendant)
+        return self._attend("id = :id", {"id": task_id}, attendant)
 
     def leave(self, task_id: str, attendant: str) -> None:
-        gone = {"attendant": None, "attendant_worker": None}
-        self._update(gone, TASKS.c.id == task_id, TASKS.c.attendant == attendant)
+        self._write(sql.LEAVE, {"id": task_id, "attendant": attendant})
 
     def withdraw(self, task_id: str) -> bool:
-        return self._delete(TASKS.c.id == task_id, TASKS.c.attendant.is_(None), TASKS.c.state == "queued")
+        return self._delete(sql.WITHDRAW, task_id)
 
     def discard(self, task_id: str) -> bool:
-        return self._delete(TASKS.c.id == task_id, TASKS.c.joins == 0)
+        return self._delete(sql.DISCARD, task_id)
 
     def take(self, task_id: str, attendant: str) -> None:
-        taken = {"attendant": TAKEN, "attendant_worker": None}
-        self._update(taken, TASKS.c.id == task_id, TASKS.c.attendant == attendant)
+        self._write(sql.TAKE, {"id": task_id, "attendant": attendant, "taken": TAKEN})
 
     def find(self, caller: str, task_id: str) -> Task | None:
-        row = self._first(select(TASKS).where(TASKS.c.id == task_id, TASKS.c.caller == caller, _is_current()))
-        return _task(row) if row else None
+        rows = self._executor.read(sql.FIND, {"id": task_id, "caller": caller, "now": now()})
+        return _task(rows[0]) if rows else None
 
     def newest(self, caller: str, limit: int) -> Sequence[Task]:
-        query = select(TASKS).where(TASKS.c.caller == caller, _is_current())
-        query = query.order_by(TASKS.c.created_at.desc(), TASKS.c.id).limit(limit)
-        return [_task(row) for row in self._all(query)]
+        rows = self._executor.read(sql.NEWEST, {"caller": caller, "now": now(), "limit": limit})
+        return [_task(row) for row in rows]
 
     def ended(self, task_ids: Sequence[str]) -> Sequence[str]:
         running: set[str] = set()
         for start in range(0, len(task_ids), MAX_IDS):
-            ids = task_ids[start : start + MAX_IDS]
-            query = select(TASKS.c.id).where(TASKS.c.id.in_(ids), TASKS.c.state.in_(RUNNING))
-            running |= {row.id for row in self._all(query)}
+            ids, values = sql.id_list(task_ids[start : start + MAX_IDS])
+            running |= {row["id"] for row in self._executor.read(sql.running(ids), values)}
         return [task_id for task_id in task_ids if task_id not in running]
 
     def body(self, task_id: str) -> Body:
-        row = self._first(select(TASKS.c.body, TASKS.c.body_name, TASKS.c.body_size).where(TASKS.c.id == task_id))
-        if row is None or not row.body_size:
+        rows = self._executor.read(sql.BODY, {"id": task_id})
+        if not rows or not rows[0]["body_size"]:
             raise AnswerMissing(task_id)
-        if row.body_name is None:
-            return BytesBody(row.body)
+        row = rows[0]
+        if row["body_name"] is None:
+            return BytesBody(row["body"])
         try:
-            return StreamedBody(self._objects.read(row.body_name), row.body_size)
+            return StreamedBody(self._objects.read(row["body_name"]), row["body_size"])
         except ObjectMissing as error:
             raise AnswerMissing(task_id) from error
         except ObjectsUnavailable as error:
             raise DatabaseUnavailable from error
 
     def beat(self) -> None:
-        self._write(self._beat)
+        self._executor.write(self._beat)
 
     def sweep(self) -> None:
         self._sweeper.sweep(self.worker)
 
-    def _beat(self, connection: Connection) -> None:
-        seen = self._insert(WORKERS).values(id=self.worker, seen_at=now())
-        connection.execute(seen.on_conflict_do_update(index_elements=[WORKERS.c.id], set_={"seen_at": now()}))
+    def _beat(self, run: Run) -> None:
+        run(sql.BEAT, {"worker": self.worker, "now": now()})
 
     def _row(self, task: Task, attendant: str | None) -> dict[str, Any]:
         worker = self.worker if attendant else None
-        values = asdict(task) | {"headers": None}
+        values = asdict(task) | _NEW
         return values | {"owner": self.worker, "attendant": attendant, "attendant_worker": worker}
 
     def _answer_values(self, task: Task, answer: Answer) -> dict[str, Any]:
@@ -206,42 +188,26 @@ class SqlTaskStore:
         self._objects.write(name, answer.body, len(answer.body))
         return values | {"body_name": name}
 
-    def _attend(self, condition: Any, attendant: str) -> Task | None:
-        values = {"attendant": attendant, "attendant_worker": self.worker, "joins": TASKS.c.joins + 1}
-        statement = update(TASKS).where(condition).values(**values).returning(*TASKS.c)
+    def _attend(self, condition: str, values: Mapping[str, Any], attendant: str) -> Task | None:
+        values = {**values, "attendant": attendant, "worker": self.worker}
 
-        def attend(connection: Connection) -> Row[Any] | None:
-            self._beat(connection)
-            return connection.execute(statement).first()
+        def attend(run: Run) -> Sequence[Row]:
+            self._beat(run)
+            return run(sql.attend(condition), values)
 
-        row = self._write(attend)
-        return _task(row) if row else None
+        rows = self._executor.write(attend)
+        return _task(rows[0]) if rows else None
 
-    def _update(self, values: dict[str, Any], *conditions: Any) -> bool:
-        statement = update(TASKS).where(*conditions).values(**values).returning(TASKS.c.id)
-        return self._write(lambda connection: connection.execute(statement).first()) is not None
-
-    def _delete(self, *conditions: Any) -> bool:
-        statement = delete(TASKS).where(*conditions).returning(TASKS.c.body_name)
-        rows = self._write(lambda connection: connection.execute(statement).all())
-        self._sweeper.delete_objects([row.body_name for row in rows if row.body_name])
+    def _delete(self, statement: str, task_id: str) -> bool:
+        rows = self._write(statement, {"id": task_id})
+        self._delete_bodies(rows)
         return bool(rows)
 
-    def _write(self, statements: Callable[[Connection], T]) -> T:
-        return self._writer.write(statements)
+    def _delete_bodies(self, rows: Sequence[Row]) -> None:
+        self._sweeper.delete_objects([row["body_name"] for row in rows if row["body_name"]])
 
-    def _read(self, query: Callable[[Connection], T]) -> T:
-        def read() -> T:
-            with self._database.connection(read_only=True) as connection:
-                return query(connection)
-
-        return self._database.reader_threads.call(read)
-
-    def _all(self, query: Any) -> Sequence[Row[Any]]:
-        return self._read(lambda connection: connection.execute(query).all())
-
-    def _first(self, query: Any) -> Row[Any] | None:
-        return self._read(lambda connection: connection.execute(query).first())
+    def _write(self, statement: str, values: Mapping[str, Any]) -> Sequence[Row]:
+        return self._executor.write(lambda run: run(statement, values))
 
 
 @cache
@@ -250,21 +216,17 @@ def _worker_id(_pid: int) -> str:
     return secrets.token_hex(16)
 
 
-def _is_current() -> Any:
-    return TASKS.c.expires_at.is_(None) | (TASKS.c.expires_at > now())
-
-
-def _task(row: Row[Any]) -> Task:
+def _task(row: Row) -> Task:
     return Task(
-        id=row.id,
-        caller=row.caller,
-        operation=row.operation,
-        request_digest=row.request_digest,
-        created_at=row.created_at,
-        idempotency_key=row.idempotency_key,
-        is_async=row.is_async,
-        state=row.state,
-        http_status=row.http_status,
-        code=row.code,
-        headers=json.loads(row.headers) if row.headers else None,
+        id=row["id"],
+        caller=row["caller"],
+        operation=row["operation"],
+        request_digest=row["request_digest"],
+        created_at=from_row(row["created_at"]),
+        idempotency_key=row["idempotency_key"],
+        is_async=bool(row["is_async"]),
+        state=row["state"],
+        http_status=row["http_status"],
+        code=row["code"],
+        headers=json.loads(row["headers"]) if row["headers"] else None,
     )

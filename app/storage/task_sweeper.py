@@ -6,20 +6,16 @@ import json
 import logging
 import time
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
-
-from sqlalchemy import Connection, delete, select, update
 
 from app import metrics
 from app.errors import DatabaseUnavailable, GatewayError, OutcomeUnknown, TaskWithdrawn
 from app.objects.store import ObjectStore, ObjectsUnavailable
-from app.storage.database import Database
-from app.storage.tables import now
-from app.storage.task_statements import expired, fail_dead, oldest_bodies, total_bytes
-from app.storage.task_tables import TASKS, WORKERS
-from app.storage.writer import Writer
+from app.storage import task_statements as sql
+from app.storage.task_executor import Run, TaskExecutor
+from app.storage.times import now
 from app.tasks.task import BodyTooLarge
 
 log = logging.getLogger(__name__)
@@ -36,17 +32,15 @@ class TaskSweeper:
 
     def __init__(
         self,
-        database: Database,
+        executor: TaskExecutor,
         objects: ObjectStore,
-        writer: Writer,
         *,
         keep: timedelta,
         max_bytes: int,
         max_task_seconds: float,
     ) -> None:
-        self._database = database
+        self._executor = executor
         self._objects = objects
-        self._writer = writer
         self._keep = keep
         self._max_bytes = max_bytes
         self._max_task_seconds = max_task_seconds
@@ -54,12 +48,14 @@ class TaskSweeper:
 
     def sweep(self, worker: str) -> None:
         """`worker` is the id of the one that sweeps. Raises `DatabaseUnavailable`."""
-        failed = self._writer.write(partial(self._fail_dead, worker))
-        if failed:
+        [found] = self._executor.read(
+            sql.LOOK, self._lost(worker) | {"now": now(), "workers_before": _workers_before()}
+        )
+        if found["lost"] and (failed := self._executor.write(partial(self._fail_lost, worker))):
             log.warning("Failed %d tasks of dead workers", failed)
-        names = self._writer.write(self._remove_expired)
-        self.delete_objects(names)
-        self.make_room(0)
+        if found["expired"] or found["workers"]:
+            self.delete_objects(self._executor.write(self._remove_expired))
+        self._keep_within(int(found["total"]), 0)
         if time.monotonic() > self._orphans_at:
             self._orphans_at = time.monotonic() + ORPHAN_SECONDS
             self.remove_orphans()
@@ -68,16 +64,20 @@ class TaskSweeper:
         """Remove the oldest bodies until `size` more bytes fit. Raises `BodyTooLarge`."""
         if size > self._max_bytes:
             raise BodyTooLarge(f"{size} bytes")
-        total = self._read(total_bytes())[0][0]
+        [row] = self._executor.read(sql.TOTAL_BYTES, {})
+        self._keep_within(int(row["total"]), size)
+
+    def _keep_within(self, total: int, size: int) -> None:
+        """`total` is the bytes of all bodies, `size` those to come."""
         metrics.ANSWER_BYTES.set(total)
-        while total + size > self._max_bytes and (rows := self._read(oldest_bodies(100))):
+        while total + size > self._max_bytes and (rows := self._executor.read(sql.OLDEST_BODIES, {"limit": 100})):
             chosen = []
             for row in rows:
                 if total + size <= self._max_bytes:
                     break
-                chosen.append(row.id)
-                total -= row.body_size
-            self.delete_objects(self._writer.write(partial(_forget_bodies, chosen)))
+                chosen.append(row["id"])
+                total -= row["body_size"]
+            self.delete_objects(self._executor.write(partial(_forget_bodies, chosen)))
 
     def delete_objects(self, names: Sequence[str]) -> None:
         for name in names:
@@ -86,40 +86,45 @@ class TaskSweeper:
             except (ObjectsUnavailable, DatabaseUnavailable, ValueError):  # the next removal of orphans finds it
                 log.warning("Body of an answer not removed")
 
-    def _fail_dead(self, worker: str, connection: Connection) -> int:
+    def _lost(self, worker: str) -> dict[str, Any]:
+        """Parameters that tell which tasks are lost."""
+        return {
+            "worker": worker,
+            "alive_since": now() - timedelta(seconds=sql.DEAD_SECONDS),
+            "lost_before": now() - timedelta(seconds=self._max_task_seconds),
+        }
+
+    def _fail_lost(self, worker: str, run: Run) -> int:
         keep = now() + self._keep
         # Nothing of these was sent, so their idempotency keys are free again, and a retry is a new call.
         not_sent = _values(TaskWithdrawn()) | NOT_FOUND_AGAIN | {"expires_at": keep}
         sent = _values(OutcomeUnknown()) | {"expires_at": keep}
         return sum(
-            connection.execute(fail_dead(state, worker, now(), self._max_task_seconds, values)).rowcount
+            len(run(sql.fail_lost(tuple(values)), values | self._lost(worker) | {"state": state}))
             for state, values in (("queued", not_sent), ("in_progress", sent))
         )
 
-    @staticmethod
-    def _remove_expired(connection: Connection) -> list[str]:
-        connection.execute(delete(WORKERS).where(WORKERS.c.seen_at < now() - timedelta(hours=WORKER_HOURS)))
-        removed = delete(TASKS).where(TASKS.c.id.in_(expired(now(), BATCH_SIZE))).returning(TASKS.c.body_name)
-        return [name for name in connection.scalars(removed).all() if name]
+    def _remove_expired(self, run: Run) -> list[str]:
+        run(sql.REMOVE_WORKERS, {"workers_before": _workers_before()})
+        removed = run(sql.remove_expired(self._executor.skip_locked), {"now": now(), "limit": BATCH_SIZE})
+        return [row["body_name"] for row in removed if row["body_name"]]
 
     def remove_orphans(self, seconds: float = ORPHAN_SECONDS) -> None:
         """Remove the bodies older than `seconds` that no row names: their writers were killed."""
         for name in self._objects.names_older_than(seconds):
-            if not self._read(select(TASKS.c.id).where(TASKS.c.body_name == name)):
+            if not self._executor.read(sql.OF_BODY, {"name": name}):
                 self.delete_objects([name])
 
-    def _read(self, query: Any) -> Sequence[Any]:
-        def read() -> Sequence[Any]:
-            with self._database.connection(read_only=True) as connection:
-                return connection.execute(query).all()
 
-        return self._database.reader_threads.call(read)
+def _workers_before() -> datetime:
+    return now() - timedelta(hours=WORKER_HOURS)
 
 
-def _forget_bodies(ids: Sequence[str], connection: Connection) -> list[str]:
+def _forget_bodies(ids: Sequence[str], run: Run) -> list[str]:
     """Remove the bodies of these answers; the rows stay, so that an idempotency key is not used a second time."""
-    names = connection.scalars(select(TASKS.c.body_name).where(TASKS.c.id.in_(ids))).all()
-    connection.execute(update(TASKS).where(TASKS.c.id.in_(ids)).values(body=None, body_name=None, body_size=0))
+    listed, values = sql.id_list(ids)
+    names = [row["body_name"] for row in run(sql.body_names(listed), values)]
+    run(sql.forget_bodies(listed), values)
     return [name for name in names if name]
 
 

@@ -8,7 +8,8 @@ from typing import cast
 from sqlalchemy import BigInteger, Index, LargeBinary, String, Table, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.storage.tables import Base, UtcDateTime, now
+from app.storage.tables import Base, UtcDateTime
+from app.storage.times import now
 
 
 class TaskRecord(Base):

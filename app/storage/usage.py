@@ -14,7 +14,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from app.errors import UsageQueryLimit
 from app.storage.database import Database
-from app.storage.tables import USAGE, UsageRecord, between_days, now, utc_day
+from app.storage.tables import USAGE, UsageRecord, between_days, utc_day
+from app.storage.times import now
 from app.storage.writer import DirectWriter, Writer
 
 DELETE_BATCH_SIZE = 10_000

@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 # In seconds: the age at which a call is registered, and the intervals of the thread.
 REGISTER_SECONDS = 0.5  # MiniMax takes 5 s or more; a quicker call is never written
 TICK_SECONDS = 0.25
+IDLE_SECONDS = 1.0  # instead of the tick, while there are neither calls nor waiters
 BEAT_SECONDS = 2.0
 SWEEP_SECONDS = 5.0
 OUTAGE_SECONDS = 6.0  # after a failure of the store, in which no worker is taken for dead
@@ -39,6 +40,7 @@ class Supervisor:
         self._unwanted: list[str] = []
         self._lock = threading.Lock()
         self._wake = threading.Event()
+        self._is_idle = False
         self._thread: threading.Thread | None = None
         # A start counts as an outage: the other workers of the instance have not shown that they are alive yet.
         self._failed_at = time.monotonic()
@@ -52,6 +54,8 @@ class Supervisor:
     def add(self, call: Call) -> None:
         """The call is being made."""
         self._calls[call.id] = call
+        if self._is_idle:
+            self._wake.set()
 
     def remove(self, call: Call) -> None:
         """The call is over."""
@@ -119,7 +123,12 @@ class Supervisor:
             round_at = self._note_stall(round_at)
             for each in periodic:
                 self._run_one(each)
-            self._wake.wait(TICK_SECONDS)
+            self._wake.wait(self._seconds_until_next())
+
+    def _seconds_until_next(self) -> float:
+        self._is_idle = True  # before the look: a call that is added after it sets the event
+        self._is_idle = not (self._calls or self._waiters)
+        return IDLE_SECONDS if self._is_idle else TICK_SECONDS
 
     def _note_stall(self, last: float) -> float:
         """The wall clock, by which beats are compared. A stall is an outage: other workers could not beat either."""

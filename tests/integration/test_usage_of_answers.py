@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from app.storage.tables import UsageRecord, now
+from app.storage.tables import UsageRecord
+from app.storage.times import now
 from tests.integration.answer_beds import Account, Bed, start_bed
 from tests.integration.process_metrics import in_flight
 from tests.integration.raw_http import MODEL, Caller, wait_until

@@ -14,7 +14,8 @@ from sqlalchemy import Executable, Row, text
 from app.errors import DatabaseUnavailable
 from app.storage import engines, engines_postgresql
 from app.storage.api_keys import ApiKeyStore
-from app.storage.database import HUNG_SECONDS, CommitOutcomeUnknown, Database
+from app.storage.availability import HUNG_SECONDS
+from app.storage.database import CommitOutcomeUnknown, Database
 from app.storage.ledger import Ledger
 from app.storage.reservations import Reservation
 from app.storage.usage import UsageStore
@@ -52,7 +53,7 @@ def test_outage_and_recovery_are_logged_once_with_the_reason(
         for _ in range(3):
             with pytest.raises(DatabaseUnavailable):
                 run(database, WRITE)
-            database._fail_fast_until = 0
+            database._availability._fail_fast_until = 0
             with suppress(DatabaseUnavailable):  # SQLite can still be read
                 ApiKeyStore(database).all()
         assert unavailable_workers() == 1
@@ -71,7 +72,7 @@ def test_calls_fail_fast_after_one_has_timed_out(
     test_db: ScratchDatabase, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engines, "DATABASE_TIMEOUT_SECONDS", 1)
-    monkeypatch.setattr("app.storage.database.HUNG_SECONDS", 0.5)
+    monkeypatch.setattr("app.storage.availability.HUNG_SECONDS", 0.5)
     with test_db.outage(), pytest.raises(DatabaseUnavailable):
         run(database, WRITE)
     with pytest.raises(DatabaseUnavailable) as caught:

@@ -167,5 +167,5 @@ def test_a_real_outage(test_db: ScratchDatabase, database: Database, monkeypatch
     with test_db.outage():
         found = in_threads([lambda: group.write(lambda connection: connection.execute(RENAME).all())] * 3)
         assert [isinstance(error, DatabaseUnavailable) for error in found] == [True] * 3
-    group._database._fail_fast_until = 0
+    group._database._availability._fail_fast_until = 0
     assert group.write(lambda connection: connection.execute(RENAME).all()) == []

@@ -19,7 +19,8 @@ from app.storage.database import Database
 from app.storage.ledger import Ledger
 from app.storage.ledger_common import MAX_BALANCE
 from app.storage.reservations import Outcome, Reservation, Settlement
-from app.storage.tables import LedgerEntry, ReservationRecord, now
+from app.storage.tables import LedgerEntry, ReservationRecord
+from app.storage.times import now
 from tests.storage.conftest import PRICE, MakeKey
 
 Line = tuple[str, int, int]  # kind, amount, charged

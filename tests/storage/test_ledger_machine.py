@@ -19,7 +19,8 @@ from app.storage.api_keys import ApiKeyStore
 from app.storage.database import Database
 from app.storage.ledger import Ledger
 from app.storage.reservations import Outcome, Reservation, Settlement
-from app.storage.tables import LedgerEntry, ReservationRecord, now
+from app.storage.tables import LedgerEntry, ReservationRecord
+from app.storage.times import now
 
 _numbers = itertools.count()
 

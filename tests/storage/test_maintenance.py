@@ -15,7 +15,8 @@ from sqlalchemy import func, select, update
 from app.storage.process_identity import is_dead, process_id
 from app.storage.reservations import Reservation, Settlement
 from app.storage.storage import Storage
-from app.storage.tables import ReservationRecord, UsageRecord, now
+from app.storage.tables import ReservationRecord, UsageRecord
+from app.storage.times import now
 from tests.storage.conftest import open_storage
 from tests.storage.test_journal import usage_row
 from tests.support.databases import ScratchDatabase

@@ -16,7 +16,7 @@ from app.storage.database import Database
 from app.storage.task_store import SqlTaskStore
 from app.tasks.body import AnswerMissing
 from app.tasks.task import JOIN_SECONDS, Task
-from tests.support.databases import ScratchDatabase
+from tests.support.databases import ScratchDatabase, on_every_store
 from tests.support.processes import ROOT
 from tests.support.task_stores import (
     ANSWER,
@@ -36,6 +36,8 @@ from tests.support.task_stores import (
     silence,
     stored,
 )
+
+pytestmark = on_every_store
 
 
 @pytest.fixture
@@ -265,9 +267,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from app.storage.database import Database
-from app.storage.task_tables import TASKS
 from app.tasks.task import Answer
-from sqlalchemy import event
 from tests.support.task_stores import LARGE, new_task, open_objects, open_task_store
 url, folder, when = sys.argv[1:]
 database = Database(url)
@@ -290,10 +290,10 @@ task = new_task("k", id="a" * 32)
 store.begin(task, None)
 store.start(task.id)
 if when == "before the commit":
-    @event.listens_for(database.engine, "before_cursor_execute")
-    def before(connection, cursor, statement, *rest):
-        if statement.startswith("INSERT INTO tasks"):
-            event.listen(database.engine, "commit", kill)
+    write = store._executor.write
+    def write_and_kill(statements):
+        write(lambda run: (statements(run), kill()))
+    store._executor.write = write_and_kill
 store.finish(task, Answer(200, Body(), {}), keep=True)
 if when == "after the commit":
     kill()

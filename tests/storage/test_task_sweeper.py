@@ -13,13 +13,13 @@ from app.native_thread import NativeThreads
 from app.objects.file_objects import FileObjects
 from app.objects.store import ObjectStore
 from app.storage.database import Database
-from app.storage.group_commit import GroupCommit
-from app.storage.tables import now
 from app.storage.task_store import SqlTaskStore
 from app.storage.task_sweeper import TaskSweeper
 from app.storage.task_tables import TASKS, WORKERS
+from app.storage.times import now
 from app.tasks.body import AnswerMissing
 from app.tasks.task import BodyTooLarge, Task
+from tests.support.databases import on_every_store
 from tests.support.task_stores import (
     ANSWER,
     CALLER,
@@ -32,6 +32,7 @@ from tests.support.task_stores import (
     expire,
     new_attendant,
     new_task,
+    open_executor,
     open_objects,
     open_task_store,
     silence,
@@ -39,6 +40,8 @@ from tests.support.task_stores import (
 )
 
 OpenStore = Callable[[int], SqlTaskStore]
+
+pytestmark = on_every_store
 
 
 @pytest.fixture
@@ -59,7 +62,7 @@ def store(open_store: OpenStore) -> SqlTaskStore:
 
 def new_sweeper(database: Database, objects: ObjectStore) -> TaskSweeper:
     keep = timedelta(hours=1)
-    return TaskSweeper(database, objects, GroupCommit(database), keep=keep, max_bytes=2**30, max_task_seconds=3600)
+    return TaskSweeper(open_executor(database), objects, keep=keep, max_bytes=2**30, max_task_seconds=3600)
 
 
 def begun(store: SqlTaskStore, task: Task, *, sent: bool = False) -> Task:

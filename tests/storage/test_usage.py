@@ -13,7 +13,7 @@ import pytest
 from app.errors import UsageQueryLimit
 from app.storage import usage
 from app.storage.database import Database
-from app.storage.tables import now
+from app.storage.times import now
 from app.storage.usage import UsageStore
 from tests.storage.conftest import MakeKey
 from tests.storage.test_journal import usage_row

@@ -14,10 +14,13 @@ from typing import Protocol
 import pytest
 from alembic import command
 
+from app.storage.answers_file import AnswersFile
 from app.storage.database import Database, alembic_config
 from tests.support.postgres_server import BIN, PostgresServer
 
 KINDS = ("sqlite", "postgresql")
+# For tests of the store of answers: also the file of a gateway without a database.
+on_every_store = pytest.mark.parametrize("test_db", [*KINDS, "answers.db"], indirect=True)
 
 
 class ScratchDatabase(Protocol):
@@ -91,6 +94,11 @@ def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def new_test_db(request: pytest.FixtureRequest, *, template: str) -> Iterator[ScratchDatabase]:
     """A database of the kind in `request.param`. `template` is `migrated` or, for one without a schema, `template1`."""
     tmp_path: Path = request.getfixturevalue("tmp_path")
+    if request.param == "answers.db":
+        path = tmp_path / "answers.db"
+        AnswersFile(path).create()
+        yield ScratchSqlite(path)
+        return
     if request.param == "sqlite":
         path = tmp_path / "amux.db"
         if template == "migrated":

@@ -15,12 +15,16 @@ from sqlalchemy import insert, select, update
 from app.native_thread import NativeThreads
 from app.objects.file_objects import FileObjects
 from app.objects.store import ObjectStore
+from app.storage.answers_file import AnswersFile
 from app.storage.database import Database
+from app.storage.database_executor import DatabaseExecutor
+from app.storage.engines import sqlite_file
 from app.storage.group_commit import GroupCommit
 from app.storage.postgresql_objects import PostgresqlObjects
-from app.storage.tables import now
+from app.storage.task_executor import TaskExecutor
 from app.storage.task_store import INLINE_BYTES, SqlTaskStore
 from app.storage.task_tables import TASKS, WORKERS
+from app.storage.times import now
 from app.tasks.body import BytesBody
 from app.tasks.supervisor import Supervisor
 from app.tasks.task import Answer, Task
@@ -42,9 +46,16 @@ def open_objects(database: Database, folder: Path) -> ObjectStore:
 
 
 def open_task_store(database: Database, objects: ObjectStore, max_bytes: int = 2**30) -> SqlTaskStore:
-    return SqlTaskStore(
-        database, objects, GroupCommit(database), keep_hours=24, max_bytes=max_bytes, max_task_seconds=3600
-    )
+    """The store that a gateway has on this database; on a file `answers.db`, that of one without a database."""
+    executor = open_executor(database)
+    return SqlTaskStore(executor, objects, keep_hours=24, max_bytes=max_bytes, max_task_seconds=3600)
+
+
+def open_executor(database: Database) -> TaskExecutor:
+    file = sqlite_file(database.engine)
+    if file and file.name == "answers.db":
+        return AnswersFile(file)
+    return DatabaseExecutor(database, GroupCommit(database))
 
 
 def new_task(key: str | None = None, *, age: float = 0, **fields: Any) -> Task:

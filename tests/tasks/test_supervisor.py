@@ -106,7 +106,7 @@ def waiting(supervisor: Supervisor, task_id: str) -> threading.Thread:
     return thread
 
 
-@pytest.mark.parametrize("test_db", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("test_db", ["answers.db"], indirect=True)
 class TestThread:
     """What the thread does; each test leaves one behind, on a store that goes on working."""
 
