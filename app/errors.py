@@ -186,8 +186,16 @@ class TaskNotFound(GatewayError):
     message = "This API key has no task with this id, or its answer has expired."
 
 
+class TaskNotWithdrawn(GatewayError):
+    """409: the task to be withdrawn was sent to MiniMax, or another request waits for it."""
+
+    http_status = 409
+    code = "task_not_withdrawn"
+    message = "This task can no longer be withdrawn: it was sent to MiniMax, or another request waits for it."
+
+
 class TaskWithdrawn(UpstreamError):
-    """503: the task was given up before it was sent, because its worker did not respond. A retry is safe."""
+    """503: the task was given up before it was sent: its caller withdrew it, or its worker did not respond."""
 
     http_status = 503
     code = "not_started"

@@ -1,4 +1,4 @@
-"""`GET /v1/images/tasks` and `GET /v1/images/tasks/{id}`: the caller's tasks and their answers."""
+"""`GET /v1/images/tasks`, `GET` and `DELETE /v1/images/tasks/{id}`: tasks, their results, and their withdrawal."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, jsonify
 from flask.typing import ResponseReturnValue
 
 from app.delivery.async_task import TASKS_PATH
-from app.errors import InvalidRequest, TaskNotFound
+from app.errors import TaskNotFound, TaskNotWithdrawn
 from app.tasks.body import Body
 from app.tasks.stored_answer import StoredError, stored_body
 from app.tasks.task import Task, TaskStore
 from app.tasks.task_service import TaskService
+from app.web.query import number
 from app.web.request_context import current_context
 
 MAX_WAIT_SECONDS = 60
@@ -34,19 +35,27 @@ def create_tasks_blueprint(tasks: TaskService, authenticate: Callable[[], None])
     @blueprint.get("")
     def list_tasks() -> ResponseReturnValue:
         """The caller's newest tasks, without their results."""
-        limit = _number("limit", DEFAULT_LISTED, 1, MAX_LISTED)
+        limit = number("limit", DEFAULT_LISTED, 1, MAX_LISTED)
         found = tasks.store.newest(current_context().known_caller.fingerprint, limit)
         return jsonify({"object": "list", "data": [_fields(task) for task in found]})
 
     @blueprint.get("/<task_id>")
     def show_task(task_id: str) -> ResponseReturnValue:
         """One task, with its result or error. With `?wait=20` the response waits as long for the task to end."""
-        seconds = _number("wait", 0, 0, MAX_WAIT_SECONDS)
+        seconds = number("wait", 0, 0, MAX_WAIT_SECONDS)
         task = _find(tasks.store, task_id)
         if task.is_running and seconds:
             tasks.supervisor.wait(task.id, seconds)
             task = _find(tasks.store, task_id)
         return _running(task) if task.is_running else _ended(task, tasks.store)
+
+    @blueprint.delete("/<task_id>")
+    def withdraw_task(task_id: str) -> ResponseReturnValue:
+        """Withdraw a task that still waits for its turn: nothing is sent or charged."""
+        task = _find(tasks.store, task_id)
+        if not tasks.store.withdraw(task.id):
+            raise TaskNotWithdrawn
+        return jsonify({"id": task.id, "object": "image.task", "deleted": True})
 
     return blueprint
 
@@ -96,14 +105,3 @@ def _with_result(task: Task, body: Body) -> Response:
     response = Response(chunks(), content_type="application/json")
     response.content_length = len(head) + len(body) + 1
     return response
-
-
-def _number(name: str, default: int, low: int, high: int) -> int:
-    """A whole number of the query. Raises `InvalidRequest`, which names it."""
-    values = request.args.getlist(name)
-    if not values:
-        return default
-    text = values[0]
-    if len(values) > 1 or not (text.isascii() and text.isdecimal() and len(text) < 4 and low <= int(text) <= high):
-        raise InvalidRequest(f"{name} must be a whole number from {low} to {high}.", param=name)
-    return int(text)

@@ -80,6 +80,11 @@ def finish(names: Sequence[str]) -> str:
     return f"{_INSERT} ON CONFLICT (id) DO UPDATE SET {_assignments(names)}"
 
 
+def answer(names: Sequence[str]) -> str:
+    """Set the columns `names` of a task that is there."""
+    return f"UPDATE tasks SET {_assignments(names)} WHERE id = :id"
+
+
 def attend(condition: str) -> str:
     return (
         "UPDATE tasks SET attendant = :attendant, attendant_worker = :worker, joins = joins + 1 "

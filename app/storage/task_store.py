@@ -95,9 +95,11 @@ class SqlTaskStore:
             return
         values = self._answer_values(task, answer)
         values["expires_at"] = now() + (self._keep if keep or task.is_async else timedelta(seconds=WAITERS_SECONDS))
-        if not keep:
+        if keep:
+            self._write(sql.finish(tuple(values)), self._row(task, None) | values)
+        else:  # a task that is gone was withdrawn, or was never added: nobody waits for it
             values |= NOT_FOUND_AGAIN
-        self._write(sql.finish(tuple(values)), self._row(task, None) | values)
+            self._write(sql.answer(tuple(values)), {"id": task.id} | values)
 
     def claim(self, caller: str, request_digest: str, retry_count: int, attendant: str) -> Task | None:
         values = {

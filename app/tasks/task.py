@@ -84,7 +84,8 @@ class TaskStore(Protocol):
     def finish(self, task: Task, answer: Answer, *, keep: bool) -> None:
         """Write the answer, also of a task that was not added before. Raises `BodyTooLarge`.
 
-        Without `keep` the idempotency key is free again, and the answer lasts just long enough for those who wait.
+        Without `keep` the idempotency key is free again, and the answer lasts just long enough for those who wait; a
+        task that is not there is not added.
         """
         ...
 

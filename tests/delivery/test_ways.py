@@ -154,6 +154,23 @@ def test_an_unknown_task_is_404(client: FlaskClient, path: str) -> None:
     assert missing.json["error"]["code"] == "task_not_found"
 
 
+def test_a_queued_task_is_withdrawn(upstream: FakeMinimax, make_client: MakeClient, tmp_path: Path) -> None:
+    """The key for MiniMax has one call a minute, which the first task takes."""
+    client = make_client(state_folder=str(tmp_path), queue_seconds=1.0, minimax_requests_per_minute=1)
+    sent = client.post(f"{GENERATIONS}/async", json=CALL)
+    wait_until(lambda: len(upstream.received) == 1)
+    queued = client.post(f"{GENERATIONS}/async", json=CALL, headers=KEY)
+    shown = client.get(queued.headers["Location"]).json
+    assert shown is not None
+    assert shown["status"] == "queued"
+    deleted = client.delete(queued.headers["Location"])
+    assert deleted.json == {"id": shown["id"], "object": "image.task", "deleted": True}
+    wait_until(lambda: background_calls.count == 0)
+    for path, status in ((queued.headers["Location"], 404), (sent.headers["Location"], 409)):
+        assert client.delete(path).status_code == status
+    assert len(upstream.received) == 1
+
+
 @pytest.mark.parametrize("query", ["wait=-1", "wait=61", "wait=x", "wait=1&wait=2"])
 def test_an_invalid_wait_is_400(client: FlaskClient, query: str) -> None:
     rejected = client.get(f"{TASKS}/{'0' * 32}?{query}")
