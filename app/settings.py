@@ -134,6 +134,12 @@ class Settings:
         (),
         "origins whose web pages may call the gateway from a browser, comma separated, or `*`; never with credentials",
     )
+    pages: bool = row(
+        "AMUX_PAGES",
+        "bool",
+        True,
+        "`false`: `/`, `/usage`, `/docs` and `/openapi.json` are 404; the API stays as it is",
+    )
     max_calls: int = row(
         "AMUX_MAX_CALLS",
         "int",
@@ -214,6 +220,13 @@ class Settings:
         {},
         "micro-units per image for each enabled model: `MiniMax-Image-01=3500,…`",
         shown="required with `DATABASE_URL`",
+    )
+    currency: str = row(
+        "AMUX_CURRENCY",
+        "str",
+        "USD",
+        "three capital letters: the currency of the prices and balances, as callers are told it",
+        validate=validate.Regexp(r"[A-Z]{3}\Z", error="Expected three capital letters, such as USD."),
     )
     journal_folder: str = row(
         "AMUX_JOURNAL_FOLDER",

@@ -1,12 +1,26 @@
-"""`RateLimiter` interface and `NoRateLimits`, for a gateway without a database."""
+"""`RateLimiter` interface, what is left of a key's limits, and `NoRateLimits`, for a gateway without a database."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Protocol
 
 from app.accounts.api_key import Caller
+from app.accounts.key_limits import RATE_LIMITS, UNLIMITED, KeyLimits
 from app.accounts.receipt import Receipt
+
+
+@dataclass(frozen=True)
+class LimitsLeft:
+    """What a key may still use now, None where there is no limit.
+
+    `reset_seconds` is by the name of a rate limit: the whole seconds until nothing of it is used.
+    """
+
+    remaining: KeyLimits
+    reset_seconds: Mapping[str, int | None]
 
 
 class RateLimiter(Protocol):
@@ -24,6 +38,10 @@ class RateLimiter(Protocol):
         """
         ...
 
+    def left(self, caller: Caller) -> LimitsLeft:
+        """What is left of the limits of `caller`. Counts nothing."""
+        ...
+
 
 class NoRateLimits:
     def acquire(self, caller: Caller, images: int, receipt: Receipt) -> AbstractContextManager[None]:
@@ -31,3 +49,6 @@ class NoRateLimits:
 
     def count(self, caller: Caller, receipt: Receipt) -> None:
         """Do nothing: there are no limits."""
+
+    def left(self, caller: Caller) -> LimitsLeft:
+        return LimitsLeft(UNLIMITED, {rate.name: None for rate in RATE_LIMITS})

@@ -23,7 +23,7 @@ def create_models_blueprint(settings: Settings, authenticate: Callable[[], None]
 
     @models.get("")
     def index() -> ResponseReturnValue:
-        return jsonify({"object": "list", "data": [_describe(model) for model in served()]})
+        return jsonify({"object": "list", "data": [describe(model) for model in served()]})
 
     @models.get("/<model_id>")
     def show(model_id: str) -> ResponseReturnValue:
@@ -32,15 +32,18 @@ def create_models_blueprint(settings: Settings, authenticate: Callable[[], None]
             raise ModelNotFound(
                 "This model does not exist, or this API key may not use it. See GET /v1/models.", param="model"
             )
-        return jsonify(_describe(model))
+        return jsonify(describe(model))
 
     def served() -> list[Model]:
         """The enabled models that this API key may use."""
         caller = current_context().known_caller
         return [model for model in settings.enabled_models if caller.may_use(model)]
 
+    def describe(model: Model) -> dict[str, Any]:
+        described = {"id": model.id, "object": "model", "created": CREATED, "owned_by": "minimax"}
+        price = settings.prices.get(model.id)
+        if price is None:
+            return described
+        return described | {"pricing": {"currency": settings.currency, "per_image_micro_units": price}}
+
     return models
-
-
-def _describe(model: Model) -> dict[str, Any]:
-    return {"id": model.id, "object": "model", "created": CREATED, "owned_by": "minimax"}

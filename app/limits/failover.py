@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
+from typing import TypeVar
 
 from app import metrics
 from app.limits.memory_store import MemoryStore
 from app.limits.redis_store import RedisStore, RedisUnavailable
-from app.limits.store import LimitDecision, LimitRequest
+from app.limits.store import LimitDecision, LimitRequest, LimitState
 
 RETRY_SECONDS = 3.0  # longer than a call waits for Redis, so that no earlier failure surfaces after the recovery
 MAX_REDIS_CONNECTIONS = 64  # of one process
+
+Reply = TypeVar("Reply", LimitDecision, LimitState)
 
 log = logging.getLogger(__name__)
 
@@ -40,13 +44,11 @@ class FailoverStore:
 
     def acquire(self, call: LimitRequest) -> LimitDecision:
         """Never raises: without Redis, the call is counted in this process."""
-        with self._connections:
-            if not self._failed_over:
-                try:
-                    return self._shared.acquire(call)
-                except RedisUnavailable as error:
-                    self._fail_over(call, error)
-        return self._local.acquire(call)
+        return self._in_redis(self._shared.acquire, call) or self._local.acquire(call)
+
+    def read(self, call: LimitRequest) -> LimitState:
+        """Never raises: without Redis, what is counted in this process."""
+        return self._in_redis(self._shared.read, call) or self._local.read(call)
 
     def release(self, call: LimitRequest) -> None:
         """Never raises: without Redis, the call is released once Redis is available again."""
@@ -65,6 +67,16 @@ class FailoverStore:
         if self._probe_thread is not None:
             self._probe_thread.join()
         self._shared.close()
+
+    def _in_redis(self, ask: Callable[[LimitRequest], Reply], call: LimitRequest) -> Reply | None:
+        """The reply of Redis, None while it is unavailable."""
+        with self._connections:
+            if not self._failed_over:
+                try:
+                    return ask(call)
+                except RedisUnavailable as error:
+                    self._fail_over(call, error)
+        return None
 
     def _postpone_release(self, call: LimitRequest) -> bool:
         """Whether Redis is unavailable; then the release is pending."""

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from app.limits.store import LimitDecision, LimitRequest, RateCheck, WindowStats
+from app.limits.store import LimitDecision, LimitRequest, LimitState, RateCheck, WindowStats
 
 PURGE_SECONDS = 60.0
 
@@ -59,6 +59,10 @@ class MemoryStore:
                 self._count(call, now)
         return decision.after_call()
 
+    def read(self, call: LimitRequest) -> LimitState:
+        with self._lock:
+            return self._state(call, self._clock())
+
     def release(self, call: LimitRequest) -> None:
         with self._lock:
             calls = self._calls.get(call.key, set())
@@ -75,9 +79,12 @@ class MemoryStore:
         """Do nothing: no connection is open."""
 
     def _decide(self, call: LimitRequest, now: float) -> LimitDecision:
+        state = self._state(call, now)
+        return LimitDecision(state.windows, call.max_calls is not None and state.in_flight >= call.max_calls)
+
+    def _state(self, call: LimitRequest, now: float) -> LimitState:
         windows = tuple(self._window(call.key, check, now) for check in call.checks)
-        in_flight = len(self._calls.get(call.key, ()))
-        return LimitDecision(windows, call.max_calls is not None and in_flight >= call.max_calls)
+        return LimitState(windows, len(self._calls.get(call.key, ())))
 
     def _window(self, key: str, check: RateCheck, now: float) -> WindowStats:
         counter = self._counters.get(check.counter(key)) or _Counter(check.rate.window_seconds)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
 from app.accounts.api_key import Caller
+from app.accounts.key_limits import RATE_LIMITS, KeyLimits
+from app.accounts.rate_limiter import LimitsLeft
 from app.accounts.receipt import Receipt
 from app.limits import responses
 from app.limits.failover import FailoverStore
@@ -35,6 +38,15 @@ class KeyRateLimiter:
         call = limit_request_for(caller, 0)
         checks = tuple(check for check in call.checks if check.cost)
         self._count(replace(call, checks=checks, max_calls=None), receipt)
+
+    def left(self, caller: Caller) -> LimitsLeft:
+        call = limit_request_for(caller, 0)
+        state = self._store.read(call)
+        remaining = {each.check.rate.name: max(each.check.limit - each.used, 0) for each in state.windows}
+        if call.max_calls is not None:
+            remaining["max_calls"] = max(call.max_calls - state.in_flight, 0)
+        resets = {each.check.rate.name: math.ceil(each.reset) for each in state.windows}
+        return LimitsLeft(KeyLimits(**remaining), {rate.name: resets.get(rate.name) for rate in RATE_LIMITS})
 
     def _count(self, call: LimitRequest, receipt: Receipt) -> None:
         if call.checks or call.max_calls is not None:

@@ -7,7 +7,7 @@ Needs Redis 5 or newer, where a script may write after it has called TIME.
 # of the times at which its units were counted, newest first.
 # ARGV: token, calls allowed or -1, lifetime of a call in seconds; then limit, cost and window seconds of each rate
 # limit.
-# Reply: 1 if too many calls are in flight, else 0; then for each rate limit the units used, the milliseconds until the
+# Reply: the calls in flight before this one; then for each rate limit the units used, the milliseconds until the
 # window is empty, and the milliseconds until the cost fits, or -1. They are integers because Redis truncates Lua's
 # fractions.
 ACQUIRE = """
@@ -16,8 +16,9 @@ local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
 local token, max_calls, lifetime = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
-local admitted = max_calls < 0 or redis.call('ZCARD', KEYS[1]) < max_calls
-local reply = {admitted and 0 or 1}
+local in_flight = redis.call('ZCARD', KEYS[1])
+local admitted = max_calls < 0 or in_flight < max_calls
+local reply = {in_flight}
 
 local function check(i)
   return tonumber(ARGV[3 * i - 2]), tonumber(ARGV[3 * i - 1]), tonumber(ARGV[3 * i])

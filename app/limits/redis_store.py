@@ -8,7 +8,7 @@ from redis.connection import ConnectionPool
 from redis.retry import Retry
 
 from app.limits.redis_script import ACQUIRE
-from app.limits.store import LimitDecision, LimitRequest, RateCheck, WindowStats
+from app.limits.store import LimitDecision, LimitRequest, LimitState, RateCheck, WindowStats
 
 RedisUnavailable = RedisError  # any failure of the script: no connection, timeout, loading, read-only, out of memory
 
@@ -43,14 +43,22 @@ class RedisStore:
 
     def acquire(self, call: LimitRequest) -> LimitDecision:
         """Raises `RedisUnavailable`; whether the call was counted is then unknown."""
-        max_calls = -1 if call.max_calls is None else call.max_calls
+        state = self._run(call, -1 if call.max_calls is None else call.max_calls)
+        calls_full = call.max_calls is not None and state.in_flight >= call.max_calls
+        return LimitDecision(state.windows, calls_full).after_call()
+
+    def read(self, call: LimitRequest) -> LimitState:
+        """Raises `RedisUnavailable`."""
+        return self._run(call, 0)  # where no call may be in flight, none is admitted, and the script counts nothing
+
+    def _run(self, call: LimitRequest, max_calls: int) -> LimitState:
         keys = [_calls_key(call), *(f"amux:{check.counter(call.key)}" for check in call.checks)]
         arguments: list[str | int | float] = [call.token, max_calls, self._max_call_seconds]
         for check in call.checks:
             arguments += [check.limit, check.cost, check.rate.window_seconds]
         reply: list[int] = self._script(keys=keys, args=arguments)
         windows = tuple(_window(check, *reply[3 * i + 1 : 3 * i + 4]) for i, check in enumerate(call.checks))
-        return LimitDecision(windows, bool(reply[0])).after_call()
+        return LimitState(windows, reply[0])
 
     def release(self, call: LimitRequest) -> None:
         """Raises `RedisUnavailable`."""

@@ -76,6 +76,14 @@ class LimitDecision:
         return replace(self, windows=tuple(window.after_call() for window in self.windows))
 
 
+@dataclass(frozen=True)
+class LimitState:
+    """What is counted for a key now: the windows in the order of `LimitRequest.checks`, and its calls in flight."""
+
+    windows: tuple[WindowStats, ...]
+    in_flight: int
+
+
 class RateLimitStore(Protocol):
     """Counts calls in sliding windows: N units in any window, not in each minute of the clock, and calls in flight.
 
@@ -84,6 +92,10 @@ class RateLimitStore(Protocol):
 
     def acquire(self, call: LimitRequest) -> LimitDecision:
         """Check and count the call in one step: against all of its limits, or, if one is exceeded, against none."""
+        ...
+
+    def read(self, call: LimitRequest) -> LimitState:
+        """What is counted for the key of the call. Counts nothing."""
         ...
 
     def release(self, call: LimitRequest) -> None:

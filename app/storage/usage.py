@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Executable, delete, func, select
+from sqlalchemy import ColumnElement, Executable, delete, func, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from app.errors import UsageQueryLimit
+from app.storage.cursor import Cursor
 from app.storage.database import Database
 from app.storage.tables import USAGE, UsageRecord, between_days, utc_day
 from app.storage.times import now
@@ -77,12 +79,34 @@ class UsageStore:
 
         Raises `UsageQueryLimit` if `MAX_CONCURRENT_QUERIES` are running in this process.
         """
+        with self._query():
+            return self._database.reader_threads.call(self._totals, key_id, first, last)
+
+    def latest(self, key_id: int, limit: int, before: Cursor | None = None) -> Sequence[UsageRecord]:
+        """Up to `limit` rows of a key, newest first; with `before`, those that come after it in that order.
+
+        Raises `UsageQueryLimit` as `totals` does.
+        """
+        with self._query():
+            return self._database.reader_threads.call(self._latest, key_id, limit, before)
+
+    @contextmanager
+    def _query(self) -> Iterator[None]:
         if not self._queries.acquire(blocking=False):  # waiting would hold a thread
             raise UsageQueryLimit
         try:
-            return self._database.reader_threads.call(self._totals, key_id, first, last)
+            yield
         finally:
             self._queries.release()
+
+    def _latest(self, key_id: int, limit: int, before: Cursor | None) -> Sequence[UsageRecord]:
+        with self._database.transaction(read_only=True) as session:
+            return session.scalars(
+                select(UsageRecord)
+                .where(UsageRecord.key_id == key_id, *(_older_than(before) if before else ()))
+                .order_by(UsageRecord.created_at.desc(), UsageRecord.id.desc())
+                .limit(limit)
+            ).all()
 
     def _totals(self, key_id: int, first: date, last: date) -> list[Total]:
         day = utc_day(UsageRecord.created_at)
@@ -114,6 +138,13 @@ class UsageStore:
         )
         with self._database.connection() as connection:
             return connection.execute(delete(USAGE).where(USAGE.c.id.in_(expired))).rowcount
+
+
+def _older_than(cursor: Cursor) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """The first condition is there for the index, which databases do not use for the second one."""
+    moment = UsageRecord.created_at
+    is_later_row = or_(moment < cursor.created_at, UsageRecord.id < cursor.id)
+    return moment <= cursor.created_at, is_later_row
 
 
 def _total(day: str, model: str | None, rows: Sequence[Any]) -> Total:

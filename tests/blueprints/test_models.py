@@ -40,3 +40,15 @@ def test_models_need_an_api_key(make_client: MakeClient, path: str) -> None:
     client = make_client()
     del client.environ_base["HTTP_AUTHORIZATION"]
     assert client.get(path).status_code == 401
+
+
+def test_a_model_tells_its_price_where_there_is_one(make_client: MakeClient) -> None:
+    client = make_client(enabled_models=(IMAGE_01, IMAGE_01_LIVE), prices={"MiniMax-Image-01": 3500}, currency="CNY")
+    priced = MODEL | {"pricing": {"currency": "CNY", "per_image_micro_units": 3500}}
+    assert client.get("/v1/models").get_json()["data"] == [priced, LIVE]
+    assert client.get("/v1/models/image-01").get_json() == priced
+
+
+def test_a_price_of_zero_is_a_price(make_client: MakeClient) -> None:
+    got = make_client(prices={"MiniMax-Image-01": 0}).get("/v1/models/image-01").get_json()
+    assert got["pricing"] == {"currency": "USD", "per_image_micro_units": 0}

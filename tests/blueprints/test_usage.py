@@ -88,6 +88,8 @@ def test_unused_key_has_no_totals_but_balance_and_limits(keys: ApiKeyStore, ask:
         "data": [],
         "balance": 300,
         "limits": {"requests_per_minute": None, "images_per_minute": 10, "max_calls": None},
+        "remaining": {"requests_per_minute": None, "images_per_minute": 10, "max_calls": None},
+        "reset_seconds": {"requests_per_minute": None, "images_per_minute": 0},
     }
 
 
@@ -95,6 +97,24 @@ def test_missing_limits_are_null(keys: ApiKeyStore, ask: Ask) -> None:
     shown = ask(keys.create("harbour")).json
     assert shown is not None
     assert (shown["balance"], set(shown["limits"].values())) == (None, {None})
+    assert {*shown["remaining"].values(), *shown["reset_seconds"].values()} == {None}
+
+
+def test_asking_what_is_left_of_the_limits_uses_nothing_of_them(
+    keys: ApiKeyStore, gateway: FlaskClient, upstream: FakeMinimax, ask: Ask
+) -> None:
+    secret = keys.create("harbour", requests_per_minute=3, images_per_minute=5, max_calls=2)
+    upstream.script = respond(success(2))
+    assert draw(gateway, secret, n=2).headers["x-ratelimit-remaining-images"] == "3"
+    for _ in range(4):
+        shown = ask(secret).json
+        assert shown is not None
+        assert shown["remaining"] == {"requests_per_minute": 2, "images_per_minute": 3, "max_calls": 2}
+        assert all(0 < seconds <= 60 for seconds in shown["reset_seconds"].values())
+    keys.update("harbour", images_per_minute=None)
+    shown = ask(secret).json
+    assert shown is not None
+    assert shown["remaining"]["images_per_minute"] is None
 
 
 def test_caller_sees_only_its_own_usage(keys: ApiKeyStore, database: Database, ask: Ask) -> None:

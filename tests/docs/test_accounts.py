@@ -14,6 +14,7 @@ import pytest
 
 from app.commands.app import create_commands
 from app.commands.ledger import KINDS
+from app.openapi.response_schemas import UsageRequestSchema
 from app.settings import Settings
 from tests.docs.markdown import BASE_URL, blocks, names, read, rows
 from tests.integration.test_run import running
@@ -85,3 +86,8 @@ def test_every_option_of_the_commands_is_documented() -> None:
 def test_the_table_of_ledger_entries_matches_the_kinds() -> None:
     documented = [name for cell, *_ in rows(ACCOUNTS, "ledger entry | when") for name in names(cell)]
     assert sorted(documented) == sorted(KINDS), "edit docs/accounts.md, table 'ledger entry', or app/commands/ledger.py"
+
+
+def test_the_table_of_a_request_matches_its_schema() -> None:
+    documented = [name for cell, *_ in rows(ACCOUNTS, "field | content") for name in names(cell)]
+    assert sorted(documented) == sorted(UsageRequestSchema._declared_fields), "edit docs/accounts.md, table 'field'"

@@ -62,6 +62,7 @@ def degraded() -> float:
 def test_store_works_without_redis(connect: Connect, caplog: pytest.LogCaptureFixture, key: str) -> None:
     store = connect(f"redis://:a-password@{HOST}:{free_port()}/0")
     assert [store.acquire(requests(key, 2)).admitted for _ in range(3)] == [True, True, False]
+    assert [window.used for window in store.read(requests(key, 2)).windows] == [2]
     assert (logged(caplog), degraded()) == ([UNAVAILABLE], 1)
     assert "a-password" not in caplog.text
 

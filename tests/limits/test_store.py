@@ -80,6 +80,18 @@ def test_rejected_call_counts_against_no_limit(store: RateLimitStore, key: str) 
     assert used(store.acquire(requests(key, 3))) == [3]
 
 
+def test_reading_counts_nothing(store: RateLimitStore, key: str) -> None:
+    call = both(key, rpm=3, ipm=4, cost=1, max_calls=2)
+    for _ in range(5):
+        state = store.read(call)
+        assert ([window.used for window in state.windows], state.in_flight) == ([0, 0], 0)
+    assert store.acquire(call).admitted
+    state = store.read(both(key, rpm=3, ipm=4, cost=1, max_calls=2))
+    assert ([window.used for window in state.windows], state.in_flight) == ([1, 1], 1)
+    store.release(call)
+    assert store.read(call).in_flight == 0
+
+
 def test_keys_do_not_share_a_window(store: RateLimitStore, key: str) -> None:
     assert store.acquire(requests(key, 1)).admitted
     assert not store.acquire(requests(key, 1)).admitted
