@@ -21,7 +21,8 @@ SIZES = {
     "1344x576": "21:9",
 }
 
-_SIZE = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})", re.ASCII)
+SIZE_PATTERN = "[1-9][0-9]{0,4}x[1-9][0-9]{0,4}"
+_SIZE = re.compile(SIZE_PATTERN, re.ASCII)
 
 
 def is_size(text: str) -> bool:

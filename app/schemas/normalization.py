@@ -13,8 +13,10 @@ from app.schemas.references import check_one_reference, normalize_image, rename_
 from app.spooling.spooled_text import SpooledText
 
 # OpenAI's "auto", and what forms send for a field left empty.
-_SIZE_NOT_GIVEN = ("auto", "")
+SIZE_NOT_GIVEN = ("auto", "")
 ALIASES = {"aigc_watermark": "watermark"}
+# Other names of response formats.
+SAME_RESPONSE_FORMATS = {"base64": "b64_json"}
 _STYLE_FIELDS = ("style_type", "style_weight")
 
 
@@ -48,10 +50,11 @@ def _canonical(fields: dict[str, Any]) -> dict[str, Any]:
     normalize_image(fields)
     if fields.get("images") == []:
         del fields["images"]
-    if fields.get("size") in _SIZE_NOT_GIVEN:
+    if fields.get("size") in SIZE_NOT_GIVEN:
         del fields["size"]
-    if fields.get("response_format") == "base64":
-        fields["response_format"] = "b64_json"
+    response_format = fields.get("response_format")
+    if isinstance(response_format, str) and response_format in SAME_RESPONSE_FORMATS:
+        fields["response_format"] = SAME_RESPONSE_FORMATS[response_format]
     return fields
 
 

@@ -50,7 +50,7 @@ def _message(error: HTTPException) -> str:
 
 
 def _not_found_hint() -> str:
-    if request.path == "/v1/usage":
+    if request.path in ("/v1/usage", "/v1/usage/requests"):
         return "Usage needs a database, and this gateway has none (DATABASE_URL)."
     if current_app.url_map.bind("").allowed_methods(f"/v1{request.path}"):
         return "There is nothing at this path: a base URL for this gateway ends in /v1."

@@ -1,0 +1,1 @@
+"""The OpenAPI document of the gateway, generated from its schemas, routes and tables of errors."""

@@ -1,0 +1,125 @@
+"""The error codes of each group of operations, with their status and whether a retry is safe."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from itertools import groupby
+from typing import Any
+
+from app import errors
+from app.errors import GatewayError
+from app.openapi.headers import CALL_HEADERS, ERROR_HEADERS, references
+from app.server.protocol_errors import PROTOCOL_ERRORS
+
+# Codes are in this extension of the document, and of each of its error responses.
+EXTENSION = "x-errorCodes"
+
+
+@dataclass(frozen=True)
+class ErrorCode:
+    """`meaning` is a sentence without its full stop, in Markdown."""
+
+    code: str
+    http_status: int
+    should_retry: bool
+    meaning: str
+
+
+# Codes of werkzeug's exceptions, and of malformed bodies: they have no class of their own.
+OTHERS = (
+    ErrorCode("bad_request", 400, False, "malformed HTTP, or a body that ends before its `Content-Length`"),
+    ErrorCode("invalid_json", 400, False, "the body is not a JSON object, or has a field twice"),
+    ErrorCode("invalid_form", 400, False, "the form is broken or cut short"),
+    ErrorCode("not_found", 404, False, "no such path: a base URL ends in `/v1`"),
+    ErrorCode("method_not_allowed", 405, False, "another method"),
+    ErrorCode("request_timeout", 408, False, "the body takes too long to arrive"),
+    ErrorCode("request_entity_too_large", 413, False, "a body over 16 MiB, or a form of too many parts"),
+    ErrorCode("requested_range_not_satisfiable", 416, False, "a range outside of the image"),
+    *(ErrorCode(each.code, each.status, False, each.message.rstrip(".")) for each in PROTOCOL_ERRORS.values()),
+)
+NEVER_SENT = "caller_gone"  # its caller has left, so it is in logs only
+_DOCUMENTED_STATUS = re.compile(r"^\d{3}( of|:) ")
+
+EVERY = ("bad_request", "internal_error", *(each.code for each in PROTOCOL_ERRORS.values()))
+KEYED = (*EVERY, "invalid_api_key", "storage_unavailable")
+STORED_ANSWER = ("answer_expired", "not_started", "outcome_unknown", "answer_not_stored")
+CALL = (
+    *KEYED,
+    *("invalid_value", "invalid_json", "model_not_authorized", "request_timeout", "request_entity_too_large"),
+    *("unsupported_media_type", "idempotency_key_reused", "rate_limit_exceeded", "insufficient_balance"),
+    *("upstream_busy", "gateway_full", "shutting_down", "storage_full", "image_store_unavailable"),
+    *STORED_ANSWER,
+)
+# By the name of a group of operations. Those of image calls also have the codes of MiniMax.
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "Public": EVERY,
+    "Listing": KEYED,
+    "Generation": CALL,
+    "Edit": (*CALL, "invalid_form"),
+    "Model": (*KEYED, "model_not_found", "not_found"),
+    "Tasks": (*KEYED, "invalid_value"),
+    "Task": (*KEYED, "invalid_value", "task_not_found", "not_found", "answer_expired"),
+    "TaskWithdrawal": (*KEYED, "task_not_found", "not_found", "task_not_withdrawn"),
+    "Usage": (*KEYED, "invalid_value", "usage_busy"),
+    "KeptImage": (*EVERY, "image_not_found", "not_found", "requested_range_not_satisfiable", "image_store_unavailable"),
+    "KeptImageDeletion": (*KEYED, "image_not_found", "not_found", "method_not_allowed", "image_store_unavailable"),
+}
+CALLS = ("Generation", "Edit")
+
+
+def gateway_codes() -> tuple[ErrorCode, ...]:
+    """The codes of the gateway: those of `app.errors`, and `OTHERS`."""
+    classes = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, GatewayError)]
+    own = [each for each in classes if "code" in vars(each) and each.code != NEVER_SENT]
+    return (*(ErrorCode(each.code, each.http_status, each.should_retry, _meaning(each)) for each in own), *OTHERS)
+
+
+def error_responses(upstream: Iterable[ErrorCode]) -> dict[str, dict[str, dict[str, Any]]]:
+    """The responses of each group, by status. `upstream` are the codes of failed calls to MiniMax."""
+    upstream = tuple(upstream)
+    known = {each.code: each for each in gateway_codes()}
+    return {
+        group: _by_status(
+            [*(known[name] for name in names), *(upstream if group in CALLS else ())],
+            CALL_HEADERS if group in CALLS else (),
+        )
+        for group, names in GROUPS.items()
+    }
+
+
+def code_table(codes: Iterable[ErrorCode]) -> dict[str, dict[str, Any]]:
+    return {
+        each.code: {"status": each.http_status, "should_retry": each.should_retry, "meaning": each.meaning}
+        for each in codes
+    }
+
+
+def _meaning(error: type[GatewayError]) -> str:
+    if error is GatewayError:
+        return "an internal error, logged under the request id"
+    first_sentence = " ".join((error.__doc__ or error.code).split("\n\n")[0].split())
+    return _DOCUMENTED_STATUS.sub("", first_sentence).rstrip(".")
+
+
+def _by_status(codes: Iterable[ErrorCode], more_headers: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    unique = sorted({each.code: each for each in codes}.values(), key=lambda each: each.http_status)
+    return {
+        str(status): _response(status, list(group), more_headers)
+        for status, group in groupby(unique, lambda each: each.http_status)
+    }
+
+
+def _response(status: int, codes: list[ErrorCode], more_headers: tuple[str, ...]) -> dict[str, Any]:
+    lines = [f"- `{each.code}`: {each.meaning}. {_RETRY[each.should_retry]}" for each in codes]
+    return {
+        "description": "\n".join([f"{HTTPStatus(status).phrase}.", "", *lines]),
+        "headers": references((*ERROR_HEADERS, *more_headers, *(("www-authenticate",) if status == 401 else ()))),
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+        EXTENSION: [each.code for each in codes],
+    }
+
+
+_RETRY = {True: "Retried: yes.", False: "Retried: no."}
