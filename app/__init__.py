@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import partial
+
 from flask import Flask
+from werkzeug.routing import Rule
 
 from app import metrics
 from app.blueprints.health import create_health_blueprint
 from app.blueprints.images import create_images_blueprint
 from app.blueprints.kept_images import register_kept_images
 from app.blueprints.models import create_models_blueprint
+from app.blueprints.openapi import register_openapi
+from app.blueprints.pages import register_pages
 from app.blueprints.tasks import create_tasks_blueprint
 from app.blueprints.usage import register_usage
 from app.components import (
@@ -19,7 +25,7 @@ from app.components import (
     create_key_pool,
     create_task_store,
 )
-from app.minimax.error_codes import STATUS_CODES, WITHOUT_CODE
+from app.minimax.error_codes import STATUS_CODES, UNKNOWN_CODE, WITHOUT_CODE
 from app.pacing.store import WINDOW_SECONDS
 from app.services.image_service import ImageService, Minimax
 from app.settings import Settings
@@ -70,6 +76,21 @@ def create_app(
     if kept_images:
         register_kept_images(app, kept_images, authenticate, accel=settings.image_accel)
     if accounts.storage:
-        register_usage(app, accounts.storage, authenticate)
+        register_usage(app, accounts.storage, accounts.rate_limiter, authenticate)
+    if settings.pages:
+        register_openapi(app, partial(_build_document, settings))
+        register_pages(app)
     app.extensions["task_supervisor"] = tasks.supervisor
     return app
+
+
+def _build_document(settings: Settings, routes: Iterable[Rule]) -> bytes:
+    """The OpenAPI document, with MiniMax's codes and what any other number is answered with."""
+    # Imported here, because apispec takes memory that a gateway without readers of the document does not need.
+    from app.openapi.document import build_document
+    from app.openapi.errors import ErrorCode
+
+    numbers = {str(code): mapping for code, mapping in STATUS_CODES.items()}
+    mappings = {**numbers, **WITHOUT_CODE, "any other number": UNKNOWN_CODE}
+    codes = [ErrorCode(code, each.http_status, each.should_retry, each.meaning) for code, each in mappings.items()]
+    return build_document(routes, settings, codes)

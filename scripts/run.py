@@ -18,6 +18,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import quote
 
 import honcho.manager
 from honcho.environ import parse_procfile
@@ -30,7 +31,10 @@ honcho.manager.KILL_WAIT = 3600
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy for loopback
 
 READY = """
-The gateway is ready at {base_url}; images come from {upstream}. Ctrl-C stops it.
+The gateway is ready; images come from {upstream}. Ctrl-C stops it.
+
+Open the playground in a browser:
+  {playground}
 {keys}
 Text to image:
   curl {base_url}/v1/images/generations \\
@@ -75,7 +79,8 @@ def main() -> int:
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
     environment.setdefault("HOST", HOST)
     environment["PORT"] = str(check_port(environment.get("PORT", "8000")))
-    if not (environment.get("AMUX_API_KEYS") or environment.get("DATABASE_URL")):
+    is_generated = not (environment.get("AMUX_API_KEYS") or environment.get("DATABASE_URL"))
+    if is_generated:
         environment["AMUX_API_KEYS"] = f"amux-{secrets.token_urlsafe(32)}"
     names, reason = ["web"], sandbox_reason(environment)
     if reason is not None:
@@ -91,7 +96,7 @@ def main() -> int:
         manager.add_process(name, f"exec {commands[name]}", env=env, cwd=str(ROOT))
     # A closed terminal stops the processes as Ctrl-C does.
     signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
-    threading.Thread(target=announce, args=(environment, reason), daemon=True).start()
+    threading.Thread(target=announce, args=(environment, reason, is_generated), daemon=True).start()
     manager.loop()
     return 0 if manager.returncode in (0, 130, 143) else 1
 
@@ -149,10 +154,11 @@ def without_workers(environment: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if name != "WEB_CONCURRENCY"}
 
 
-def announce(environment: dict[str, str], sandbox: str | None) -> None:
+def announce(environment: dict[str, str], sandbox: str | None, is_generated: bool) -> None:
     """Print example commands once the gateway, and the sandbox if there is one, respond.
 
-    `sandbox` is why there is one, or None.
+    `sandbox` is why there is one, or None. Only a key that is generated for this run is in the playground's URL: others
+    would stay in the history of the browser's address bar.
     """
     base_url = f"http://{HOST}:{environment['PORT']}"
     needed = [f"{base_url}/readyz"] + ([f"{environment['MINIMAX_BASE_URL']}/healthz"] if sandbox else [])
@@ -165,6 +171,7 @@ def announce(environment: dict[str, str], sandbox: str | None) -> None:
     flask = shlex.quote(sys.executable) + " -m flask"
     text = READY.format(
         base_url=base_url,
+        playground=f"{base_url}/#key={quote(key)}" if is_generated else f"{base_url}/",  # a fragment is not sent
         upstream=f"the built-in sandbox ({sandbox})" if sandbox else "MiniMax, which charges for them",
         keys=KEY.format(key=shlex.quote(key)) if key else KEYS.format(root=shlex.quote(str(ROOT)), flask=flask),
         key=repr(key) if key else 'os.environ["AMUX_API_KEY"]',

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,18 @@ FORBIDDEN = {
     "app/schemas": ("flask", "requests", "app.minimax", "app.blueprints", "app.web"),
     "app/web": ("requests", "app.minimax", "app.blueprints"),
     "app/blueprints": ("requests", "app.minimax"),
+    "app/openapi": (
+        "requests",
+        "sqlalchemy",
+        "app.minimax",
+        "app.storage",
+        "app.limits",
+        "app.pacing",
+        "app.tasks",
+        "app.delivery",
+        "app.commands",
+        "app.components",
+    ),
     "app/spooling": (*WEB, "app.minimax", "app.services", "app.schemas", *EDGE, *BELOW_METRICS),
     "app/accounts": (*WEB, "sqlalchemy", "app.services", "app.minimax", "app.schemas", *EDGE),
     "app/limits": (
@@ -136,3 +149,9 @@ def test_no_two_folders_import_each_other() -> None:
             if name.startswith("app.") and len(path.parts) > 2 and path.parts[1] != name.split(".")[1]:
                 arrows.add((path.parts[1], name.split(".")[1]))
     assert {(a, b) for a, b in arrows if (b, a) in arrows} == set()
+
+
+def test_pages_import_the_standard_library_only() -> None:
+    pages = [path for path in FILES if path.is_relative_to("app/pages")]
+    names = {name for path in pages for name in imported_by(path)}
+    assert {name.split(".")[0] for name in names if not name.startswith("app.pages")} <= sys.stdlib_module_names

@@ -117,7 +117,8 @@ def test_a_401_of_werkzeug_names_no_authentication_scheme() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/v1", "/v1/images", "/v1/images/variations", "/v1/chat/completions", "/v1//models", "/é", "/%00"]
+    "path",
+    ["/index.html", "/v1", "/v1/images", "/v1/images/variations", "/v1/chat/completions", "/v1//models", "/é", "/%00"],
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_an_unknown_path_is_404(client: FlaskClient, method: str, path: str) -> None:

@@ -16,7 +16,7 @@ from flask.testing import FlaskClient
 from werkzeug.exceptions import RequestTimeout
 
 from app.accounts.key_limits import RATE_LIMITS, RateLimit
-from app.errors import AnswerExpired, GatewayError, IdempotencyKeyReused, ImageNotFound
+from app.errors import AnswerExpired, GatewayError, IdempotencyKeyReused, ImageNotFound, TaskNotWithdrawn
 from app.minimax.error_codes import STATUS_CODES, UNKNOWN_CODE, WITHOUT_CODE
 from app.model_catalog import MODELS, Model
 from app.objects.location import FileLocation
@@ -80,7 +80,8 @@ def test_the_table_of_endpoints_matches_the_routes(make_client: MakeClient, tmp_
         for rule in client.application.url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
-    assert documented == routes | {"GET /v1/usage"}, f"{EDIT} 'endpoint'"  # that one needs a database
+    stored = {"GET /v1/usage", "GET /v1/usage/requests"}  # they need a database
+    assert documented == routes | stored, f"{EDIT} 'endpoint'"
 
 
 FIELDS = [name for cell, *_ in rows(API, "field | default | rule") for name in names(cell)]
@@ -283,7 +284,9 @@ def test_the_table_of_the_callers_own_errors_matches_the_responses(client: Flask
     edit = f'{EDIT} "the caller\'s own, never retried"'
     elsewhere = {"request_timeout": RequestTimeout.code}  # takes a second: see tests/integration
     elsewhere[ImageNotFound.code] = ImageNotFound.http_status  # needs an image store: see tests/integration
-    elsewhere |= {error.code: error.http_status for error in (AnswerExpired, IdempotencyKeyReused)}  # there too
+    elsewhere |= {
+        error.code: error.http_status for error in (AnswerExpired, IdempotencyKeyReused, TaskNotWithdrawn)
+    }  # there too
     elsewhere |= {error.code: error.status for error in PROTOCOL_ERRORS.values()}  # before there is a request
     assert {code: in_table.get(code) for code in elsewhere} == elsewhere, edit
     assert set(in_table) == {*CALLERS_OWN, *elsewhere}, edit

@@ -160,7 +160,8 @@ def python_picture(run: Run) -> tuple[int, int]:
 
 
 def test_without_a_key_the_sandbox_is_used_and_announced(run: Run) -> None:
-    assert f"The gateway is ready at {run.url}; images come from the built-in sandbox" in run.printed
+    assert "The gateway is ready; images come from the built-in sandbox" in run.printed
+    assert run.lines_under("Open the playground").strip() == f"{run.url}/#key={run.key}"
     assert "sandbox started" in run.printed
 
 
@@ -187,6 +188,7 @@ def test_chosen_keys_are_printed_quoted_for_a_shell(tmp_path: Path) -> None:
     key = """k-$HOME'"`\\!*;&|<>"""
     with running(tmp_path, AMUX_API_KEYS=f"{key},second-key") as run:
         assert ask(run.url, head("GET", "/v1/models", key="second-key"), "GET").status == 200
+        assert run.lines_under("Open the playground").strip() == f"{run.url}/"
         for title in ("Text to image", "Image to image"):
             assert len(shell(run.lines_under(title))["data"]) == 1
         assert python_picture(run) == (1024, 1024)

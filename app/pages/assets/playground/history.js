@@ -1,0 +1,43 @@
+// The calls that were made in this browser, in IndexedDB. Nothing of it is ever sent.
+
+const DATABASE = "amux-playground";
+const CALLS = "calls";
+const MAX_CALLS = 100;
+
+let opened = null;
+
+/** @param {{time: number, fields: object, images: Blob[], cost: string}} call `time` is in milliseconds, and its id. */
+export async function addCall(call) {
+  const calls = await store("readwrite");
+  calls.put(call);
+  const ids = await done(calls.getAllKeys());
+  for (const id of ids.slice(0, Math.max(0, ids.length - MAX_CALLS))) calls.delete(id);
+}
+
+/** @returns {Promise<object[]>} the calls, newest first. */
+export async function readCalls() {
+  const calls = await done((await store("readonly")).getAll());
+  return calls.reverse();
+}
+
+export async function clearCalls() {
+  await done((await store("readwrite")).clear());
+}
+
+async function store(mode) {
+  opened ??= open();
+  return (await opened).transaction(CALLS, mode).objectStore(CALLS);
+}
+
+function open() {
+  const request = indexedDB.open(DATABASE, 1);
+  request.onupgradeneeded = () => request.result.createObjectStore(CALLS, { keyPath: "time" });
+  return done(request);
+}
+
+function done(request) {
+  return new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+}

@@ -1,0 +1,156 @@
+// The page's entry point: connects the form, the calls, the images, the code and the history.
+
+import { ApiError } from "../common/api.js";
+import { showError } from "../common/errors.js";
+import { getKey, onKeyChange, takeKeyFromUrl } from "../common/key.js";
+import { createKeyForm } from "../common/key_form.js";
+import { Call } from "./call.js";
+import { CodePanel } from "./code_panel.js";
+import { describePrice } from "./cost.js";
+import { MAX_PROMPT, clearFault, countCharacters, readFields, showFault, writeFields } from "./form.js";
+import { addCall } from "./history.js";
+import { showHistory } from "./history_view.js";
+import { loadModels } from "./models.js";
+import { Progress } from "./progress.js";
+import { showRatios } from "./ratios.js";
+import { Reference } from "./reference.js";
+import { showImages } from "./results.js";
+import { randomSeed } from "./seed.js";
+
+const byId = (id) => document.getElementById(id);
+const form = byId("call");
+const draw = byId("draw");
+const cancel = byId("cancel");
+const isNarrow = matchMedia("(max-width: 52rem)"); // the images are below the form, as in playground.css
+const progress = new Progress(byId("progress"));
+// What becomes of a cancelled call, by what `Call.cancel` returns.
+const CANCELLED = {
+  withdrawn: "Cancelled. Nothing was drawn, and it cost nothing.",
+  sent: "Cancelled while it was sent. If it has arrived, it is drawn and charged.",
+  goes_on: "MiniMax cannot be stopped: the call goes on and is charged. Its images will be in the history.",
+};
+let models = new Map();
+let running = null;
+let unknown = null; // the newest call that did not reach the gateway for sure
+
+takeKeyFromUrl();
+byId("key").append(createKeyForm());
+showRatios(form.querySelector(".ratios"));
+const code = new CodePanel(byId("code"));
+const reference = new Reference(showForm);
+form.addEventListener("input", showForm);
+form.addEventListener("submit", (event) => { event.preventDefault(); if (!running) start(); });
+cancel.onclick = stop;
+onKeyChange(useModels);
+useModels();
+refreshHistory();
+
+async function useModels() {
+  models = await loadModels(form.elements.model);
+  showForm();
+}
+
+/** Show what follows from the form: the count of characters, the price and the code. */
+function showForm() {
+  const fields = readFields(form);
+  byId("prompt-count").textContent = `${countCharacters(fields.prompt)} / ${MAX_PROMPT}`;
+  byId("price").textContent = describePrice(models.get(fields.model), Number(fields.n ?? 1));
+  code.show({
+    baseUrl: `${location.origin}/v1`,
+    fields,
+    file: reference.file?.name ?? null,
+    imageUrl: reference.file ? null : reference.url.value || null,
+  });
+}
+
+async function start() {
+  clearFault(form);
+  byId("error").replaceChildren();
+  byId("outcome").textContent = "";
+  if (!getKey()) return askForKey();
+  const pending = {};
+  setRunning(pending);
+  const call = await nextCall();
+  if (running !== pending) return; // it was cancelled meanwhile
+  setRunning(call);
+  try {
+    await call.run((status) => { if (running === call) progress.show(status); });
+    await keep(call);
+  } catch (error) {
+    unknown = call.task ? null : call;
+    if (running === call && error.name !== "AbortError") showProblem(error, call);
+  } finally {
+    if (running === call) setRunning(null);
+  }
+}
+
+/** The call that the form asks for: once more the one before, if the gateway may have that without our knowing. */
+async function nextCall() {
+  const fields = readFields(form);
+  const currency = models.get(fields.model)?.pricing?.currency ?? "";
+  const call = new Call({ seed: randomSeed(), ...fields }, await reference.value(), currency);
+  const again = unknown?.isLike(call) && (fields.seed ?? unknown.fields.seed) === unknown.fields.seed;
+  return again ? unknown : call;
+}
+
+function askForKey() {
+  showError(byId("error"), new ApiError({ message: "An API key is needed.", status: 0, code: "no_key" }));
+  byId("api-key").focus();
+}
+
+/** Keep the images of a call in the history, and show them unless another call was made meanwhile. */
+async function keep(call) {
+  const { time, fields, images, urls, cost } = call;
+  const saved = addCall({ time, fields, images, urls, cost });
+  if (running === call) {
+    show(call);
+    if (isNarrow.matches) byId("results").scrollIntoView();
+    if (call.withheld) byId("outcome").append(` ${describeWithheld(call.withheld)}`);
+  }
+  await saved.then(refreshHistory, () => {}); // a browser that stores nothing still shows the images
+}
+
+function show(call) {
+  byId("empty").hidden = true;
+  byId("outcome").textContent = call.cost;
+  showImages(byId("images"), call, { again: drawAgain, use: (image) => reference.set(image) });
+}
+
+function describeWithheld(count) {
+  return count === 1 ? "1 image was withheld as sensitive." : `${count} images were withheld as sensitive.`;
+}
+
+function showProblem(error, call) {
+  if (!error.code) throw error; // a fault of this page
+  showError(byId("error"), error, call.cost || undefined);
+  if (error.param) showFault(form, error.param, error.message);
+}
+
+async function stop() {
+  const call = running;
+  const end = (await call.cancel?.()) ?? "withdrawn"; // without a method, it was not sent yet
+  if (running !== call) return;
+  setRunning(null);
+  progress.stop(CANCELLED[end]);
+}
+
+/** Draw the images of an earlier call again, with its seed in the form. */
+function drawAgain(fields) {
+  writeFields(form, fields);
+  form.requestSubmit();
+}
+
+function setRunning(call) {
+  const hadFocus = [draw, cancel].includes(document.activeElement);
+  running = call;
+  draw.hidden = call !== null;
+  cancel.hidden = call === null;
+  if (call === null) progress.stop();
+  if (hadFocus) (call === null ? draw : cancel).focus();
+}
+
+function refreshHistory() {
+  showHistory(byId("history"), (call) => { show(call); byId("images").scrollIntoView(); }).catch(() => {
+    byId("history").textContent = "This browser stores nothing for this page.";
+  });
+}

@@ -1,0 +1,65 @@
+// The reference image: a file that was chosen, dropped or pasted, or a URL, which only MiniMax fetches.
+
+import { button, el } from "../common/elements.js";
+
+export class Reference {
+  /** `onchange` is called after each change. The elements are those of playground.html. */
+  constructor(onchange) {
+    this.file = null;
+    this.onchange = onchange;
+    this.preview = document.getElementById("preview");
+    this.url = document.getElementById("image-url");
+    const input = document.getElementById("file");
+    document.getElementById("choose").onclick = () => input.click();
+    input.onchange = () => { this.set(input.files[0]); input.value = ""; };
+    this.url.addEventListener("input", () => { if (this.url.value) this.removeFile(); });
+    document.addEventListener("paste", (event) => this.#take(event, event.clipboardData));
+    this.#acceptDrops(document.getElementById("reference"));
+  }
+
+  /** Use `file`, a File or a Blob with a type. */
+  set(file) {
+    if (!file) return;
+    this.removeFile();
+    this.url.value = "";
+    this.file = file instanceof File ? file : new File([file], "reference.jpg", { type: file.type });
+    const image = el("img", { src: URL.createObjectURL(this.file), alt: `Reference image ${this.file.name}` });
+    this.preview.replaceChildren(image, button("Remove reference", () => this.removeFile(), { className: "quiet" }));
+    this.onchange();
+  }
+
+  removeFile() {
+    const image = this.preview.querySelector("img");
+    if (image) URL.revokeObjectURL(image.src);
+    this.preview.replaceChildren();
+    this.file = null;
+    this.onchange();
+  }
+
+  /** @returns {Promise<?string>} the image as a field of a JSON request: a data URL, or the URL. */
+  async value() {
+    return this.file ? readDataUrl(this.file) : this.url.value || null;
+  }
+
+  #acceptDrops(target) {
+    target.addEventListener("dragover", (event) => { event.preventDefault(); target.classList.add("over"); });
+    target.addEventListener("dragleave", () => target.classList.remove("over"));
+    target.addEventListener("drop", (event) => { target.classList.remove("over"); this.#take(event, event.dataTransfer); });
+  }
+
+  #take(event, data) {
+    const file = [...(data?.files ?? [])].find((each) => each.type.startsWith("image/"));
+    if (!file) return;
+    event.preventDefault();
+    this.set(file);
+  }
+}
+
+function readDataUrl(file) {
+  return new Promise((resolve, reject) => {
+    const reader = new FileReader();
+    reader.onload = () => resolve(reader.result);
+    reader.onerror = () => reject(reader.error);
+    reader.readAsDataURL(file);
+  });
+}
