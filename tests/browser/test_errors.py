@@ -1,0 +1,112 @@
+"""Errors as a person reads them: what happened, with the code and the request id, and the balance stays true."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import OpenPage
+from tests.browser.playground import Playground
+from tests.browser.site import Site, serve_site
+
+# By the sandbox's word in the prompt.
+CODES = {
+    "sandbox:1026": "1026",
+    "sandbox:1002": "1002",
+    "sandbox:1008": "1008",
+    "sandbox:withheld=1": "content_withheld",
+    "sandbox:html": "upstream_invalid_answer",
+    "sandbox:half": "upstream_interrupted",
+    "sandbox:misspelt": "2013",
+}
+
+
+def expect_code(playground: Playground, code: str) -> None:
+    expect(playground.error).to_contain_text(code)
+    expect(playground.draw_button).to_be_enabled()
+
+
+@pytest.fixture
+def playground(page: Page, site: Site) -> Playground:
+    return Playground(page).open(site.new_key())
+
+
+@pytest.mark.parametrize("word", CODES)
+def test_an_error_of_minimax_is_shown_with_its_code(playground: Playground, word: str) -> None:
+    with playground.page.expect_response(lambda response: response.request.method == "POST") as response:
+        playground.draw(f"A pier {word}")
+    expect_code(playground, CODES[word])
+    expect(playground.error).to_contain_text(response.value.headers["x-request-id"])
+    expect(playground.images).to_have_count(0)
+
+
+@pytest.mark.parametrize("key", ["amux-wrong", "ключ"])
+def test_a_wrong_key(page: Page, key: str) -> None:
+    playground = Playground(page)
+    playground.page.goto("/")
+    playground.use_key(key)
+    playground.draw("A pier")
+    expect_code(playground, "invalid_api_key")
+
+
+def test_a_key_without_money(page: Page, site: Site) -> None:
+    playground = Playground(page).open(site.new_key(balance=0))
+    playground.draw("A pier")
+    expect_code(playground, "insufficient_balance")
+
+
+def test_a_limit_and_when_it_ends(page: Page, site: Site) -> None:
+    playground = Playground(page).open(site.new_key(images_per_minute=1))
+    playground.draw("A pier")
+    expect(playground.images).to_have_count(1)
+    playground.draw("Another pier")
+    expect_code(playground, "rate_limit_exceeded")
+    expect(playground.error).to_contain_text(re.compile(r"Try again in \d+ s"))
+
+
+def test_a_url_that_is_none_is_shown_as_text(playground: Playground) -> None:
+    url = "javascript:alert(1)"
+    playground.reference.get_by_role("textbox", name="Image URL").fill(url)
+    playground.draw("A pier")
+    expect_code(playground, "invalid_value")
+    assert playground.page.locator(f'[src^="{url}"], [href^="{url}"]').count() == 0
+
+
+def test_some_images_withheld(playground: Playground) -> None:
+    playground.number.fill("3")
+    playground.draw("A pier sandbox:withheld=1")
+    expect(playground.images).to_have_count(2)
+    expect(playground.page.get_by_text("1 image was withheld")).to_be_visible()
+
+
+def test_a_gateway_that_is_gone(
+    open_page: OpenPage, tmp_path: Path, migrated_sqlite: Path, upstream_sandbox: str
+) -> None:
+    with serve_site(tmp_path, migrated_sqlite, upstream_sandbox) as site:
+        playground = Playground(open_page(site.url)).open(site.new_key())
+        site.stop()
+        playground.draw("A pier")
+        expect(playground.error).to_be_visible()
+        expect(playground.draw_button).to_be_enabled()
+
+
+def test_details_are_copied(open_page: OpenPage, site: Site) -> None:
+    page = open_page(permissions=["clipboard-read", "clipboard-write"])
+    playground = Playground(page).open(site.new_key())
+    with page.expect_response(lambda response: response.request.method == "POST") as response:
+        playground.draw("sandbox:1026")
+    playground.error.get_by_role("button", name="Copy details").click()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert "1026" in copied
+    assert response.value.headers["x-request-id"] in copied
+
+
+def test_an_error_goes_away_with_the_next_image(playground: Playground) -> None:
+    playground.draw("sandbox:1026")
+    expect(playground.error).to_be_visible()
+    playground.draw("A pier")
+    expect(playground.images).to_have_count(1)
+    expect(playground.error).to_have_count(0)
