@@ -248,7 +248,10 @@ def test_the_walkthrough_names_existing_files() -> None:
     named = set(
         re.findall(r"(?:/opt/amux/)?\b((?:deploy|app|docs)/[\w@./-]+\w|requirements\.txt|gunicorn\.conf\.py)", DOC)
     )
-    assert {str(path.relative_to(ROOT)) for path in DEPLOY.iterdir()} <= named
+    files = {
+        str(path.relative_to(ROOT)) for path in DEPLOY.rglob("*") if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert files <= named
     for name in named:
         assert (ROOT / name).exists(), name
 
