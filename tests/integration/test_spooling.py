@@ -165,22 +165,26 @@ def test_no_spool_file_stays_open_when_a_caller_disconnects(
     tmp_path: Path, folder: Path, when: str, reset: bool
 ) -> None:
     with spooling(tmp_path, folder) as (upstream, gateway):
-        pids = processes_of(gateway)
+
+        def open_files() -> list[str]:
+            """Of all workers: the last one may start after the gateway is ready."""
+            return open_in(folder, processes_of(gateway))
+
         with Caller(gateway.url) as caller:
             request = uploading("gone", "x-request-id: gone") if when != "in the response" else drawing("large")
             caller.send(request if when != "in the upload" else request[: len(request) // 2])
             if when == "in the upload":
-                wait_until(lambda: len(open_in(folder, pids)) == 1, "a file")
+                wait_until(lambda: len(open_files()) == 1, "a file")
             else:
                 upstream.wait_for(1)
             if when == "in the response":
                 upstream.release.set()
                 assert caller.socket.recv(1000).startswith(b"HTTP/1.1 200 ")
-                assert len(open_in(folder, pids)) == 1
+                assert len(open_files()) == 1
             if reset:
                 caller.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         upstream.release.set()
-        wait_until(lambda: open_in(folder, pids) == [], "no file left open")
+        wait_until(lambda: open_files() == [], "no file left open")
         wait_until_idle(gateway)
         assert list(folder.iterdir()) == []
         assert "Traceback" not in gateway.log.read_text()
