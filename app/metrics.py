@@ -7,6 +7,8 @@ gunicorn.conf.py sets before this module is imported. No label takes a value tha
 from __future__ import annotations
 
 import os
+import struct
+import time
 from collections.abc import Collection
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -15,6 +17,9 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from app.model_catalog import MODELS
 
 SUCCESS, OTHER = "0", "other"
+# A file of a worker is empty for a moment after it is created.
+EMPTY_FILE_ATTEMPTS = 50
+EMPTY_FILE_PAUSE_SECONDS = 0.02
 # How an answer is taken: on the connection that began the call, by a retry that joined it, by an idempotency key, from
 # a task, as a stream, or not at all, because the caller had left.
 WAYS = ("connection", "retry", "idempotency_key", "task", "stream", "nobody")
@@ -108,4 +113,9 @@ def exposition() -> bytes:
         return generate_latest()
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    for _ in range(EMPTY_FILE_ATTEMPTS):
+        try:
+            return generate_latest(registry)
+        except struct.error:
+            time.sleep(EMPTY_FILE_PAUSE_SECONDS)
     return generate_latest(registry)
