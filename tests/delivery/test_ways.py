@@ -18,7 +18,7 @@ from werkzeug.test import TestResponse
 from app.objects.location import FileLocation
 from app.tasks.background import background_calls
 from tests.conftest import MakeClient
-from tests.support.fake_minimax import FakeMinimax, error_response, reset, respond, success
+from tests.support.fake_minimax import FakeMinimax, Script, error_response, reset, respond, success
 from tests.support.images import JPEG, PNG
 from tests.support.kept_images import LARGE_JPEG, PUBLIC_URL, drawing, path_of
 from tests.support.task_stores import park
@@ -245,9 +245,19 @@ def test_a_retry_joins_a_call_that_runs(upstream: FakeMinimax, send: Send, strea
     assert len(upstream.received) == 1
 
 
+def closing(connection_of_caller: socket.socket) -> Script:
+    """Draw once the caller has left: one that leaves before its turn is not drawn for."""
+
+    def draw(connection: socket.socket) -> None:
+        connection_of_caller.close()
+        respond(success())(connection)
+
+    return draw
+
+
 def test_a_retry_takes_the_answer_of_a_caller_that_left(upstream: FakeMinimax, client: FlaskClient, send: Send) -> None:
     ours, theirs = socket.socketpair()
-    theirs.close()
+    upstream.script = closing(theirs)
     with ours:
         left = client.post(GENERATIONS, json=CALL, environ_overrides={"gunicorn.socket": ours})
     retried, again = send(RETRY), send(RETRY)
@@ -264,7 +274,7 @@ def test_a_retry_with_nothing_to_join_is_a_new_call(upstream: FakeMinimax, send:
 def test_joining_can_be_turned_off(upstream: FakeMinimax, make_client: MakeClient, tmp_path: Path) -> None:
     client = make_client(state_folder=str(tmp_path), join_retries=False)
     ours, theirs = socket.socketpair()
-    theirs.close()
+    upstream.script = closing(theirs)
     with ours:
         client.post(GENERATIONS, json=CALL, environ_overrides={"gunicorn.socket": ours})
     assert client.post(GENERATIONS, json=CALL, headers=RETRY).status_code == 200
