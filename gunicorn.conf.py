@@ -57,7 +57,7 @@ keepalive = 75
 # Load the app once in the master: a configuration error is reported once, and workers share the app's memory.
 preload_app = True
 control_socket_disable = True
-# The worker's sockets hold a head back until its body comes, and have deadlines: sendfile passes by both.
+# The worker's sockets hold a head back until its body comes, and have deadlines; sendfile bypasses both.
 sendfile = False
 # At debug level gunicorn logs parts of requests, such as half a header with the key in it.
 loglevel = "info" if _settings.log_level == "DEBUG" else _settings.log_level.lower()

@@ -9,7 +9,7 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import NotFound
 
 from app.pages.assets import CONTENT_TYPES, Assets, served_assets
-from app.pages.page import FOLDER, PAGES, Page
+from app.pages.page import FOLDER, HEADERS, PAGES, Page
 
 YEAR_SECONDS = 365 * 24 * 3600
 
@@ -39,7 +39,7 @@ def register_pages(app: Flask) -> None:
 def _view(page: Page, assets: Assets) -> Callable[[], ResponseReturnValue]:
     def show() -> ResponseReturnValue:
         response = Response(render_template(page.template, assets=f"/assets/{assets.version}"))
-        response.headers.update(page.headers())
+        response.headers.update(HEADERS)
         response.add_etag()
         return response.make_conditional(request)
 

@@ -10,7 +10,11 @@ from app.blueprints import tasks, usage
 from app.web.task_headers import IDEMPOTENCY_KEY, RETRY_COUNT
 
 Described = dict[str, Any]
-_WHATS = {"limit": "The limit per minute.", "remaining": "How much is left of it.", "reset": "When it is whole again."}
+_WHATS = {
+    "limit": "The limit per minute.",
+    "remaining": "How much is left of it.",
+    "reset": "The time until it is unused.",
+}
 
 
 def _header(description: str, type_: str = "string", **rules: Any) -> Described:
@@ -64,11 +68,15 @@ def _parameter(name: str, place: str, description: str, **schema: Any) -> Descri
     return {"name": name, "in": place, "description": description, "schema": schema}
 
 
+def _in_path(name: str, description: str, **schema: Any) -> Described:
+    return _parameter(name, "path", description, type="string", **schema) | {"required": True}
+
+
 def _whole(name: str, description: str, low: int, high: int, default: int) -> Described:
     return _parameter(name, "query", description, type="integer", minimum=low, maximum=high, default=default)
 
 
-# Parameters of operations. Those of paths are required.
+# Parameters of operations.
 PARAMETERS: dict[str, Described] = {
     "idempotencyKey": _parameter(
         IDEMPOTENCY_KEY,
@@ -92,11 +100,9 @@ PARAMETERS: dict[str, Described] = {
     "wait": _whole("wait", "Seconds for which the response waits for the task to end.", 0, tasks.MAX_WAIT_SECONDS, 0),
     "start": _parameter("start", "query", "The first day, in UTC.", type="string", format="date"),
     "end": _parameter("end", "query", f"The last day; at most {usage.MAX_DAYS} in all.", type="string", format="date"),
-    "task_id": _parameter("task_id", "path", "`id` of the task.", type="string"),
-    "model_id": _parameter("model_id", "path", "A name that image requests accept.", type="string"),
-    "image_id": _parameter("image_id", "path", "The id in the image's URL.", type="string", minLength=32, maxLength=32),
-    "name": _parameter("name", "path", "The id of an image and its file extension.", type="string"),
+    "task_id": _in_path("task_id", "`id` of the task."),
+    "model_id": _in_path("model_id", "A name that image requests accept."),
+    "image_id": _in_path("image_id", "The id in the image's URL.", minLength=32, maxLength=32),
+    "name": _in_path("name", "The id of an image and its file extension."),
 }
 CALL_PARAMETERS = ("idempotencyKey", "prefer", "retryCount")
-for _name in ("task_id", "model_id", "image_id", "name"):
-    PARAMETERS[_name]["required"] = True

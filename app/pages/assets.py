@@ -28,8 +28,6 @@ CONTENT_TYPES: Mapping[str, str] = {
     ".js": "text/javascript",
     ".css": "text/css",
     ".svg": "image/svg+xml",
-    ".png": "image/png",
-    ".woff2": "font/woff2",
 }
 
 

@@ -1,9 +1,9 @@
-"""The pages: which file is served at which path, and the security policy of each."""
+"""The pages: which template is served at which path, and the headers of all of them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
@@ -21,25 +21,21 @@ POLICY: Mapping[str, str] = {
     "form-action": "'none'",
     "frame-ancestors": "'none'",
 }
+HEADERS: Mapping[str, str] = {
+    "Content-Security-Policy": "; ".join(f"{name} {value}" for name, value in POLICY.items()),
+    "Cache-Control": "no-cache",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
 
 
 @dataclass(frozen=True)
 class Page:
-    """`template` is the name of a Jinja template in this folder. `policy` is what differs from `POLICY`."""
+    """`template` is the name of a Jinja template in this folder."""
 
     path: str
     template: str
-    policy: Mapping[str, str] = field(default_factory=dict)
-
-    def headers(self) -> dict[str, str]:
-        directives = {**POLICY, **self.policy}
-        return {
-            "Content-Security-Policy": "; ".join(f"{name} {value}" for name, value in directives.items()),
-            "Cache-Control": "no-cache",
-            "Cross-Origin-Opener-Policy": "same-origin",
-            "Referrer-Policy": "no-referrer",
-            "X-Content-Type-Options": "nosniff",
-        }
 
 
 PAGES = (

@@ -19,13 +19,6 @@ TYPES = {
 }
 
 
-@pytest.fixture
-def visitor(client: FlaskClient) -> FlaskClient:
-    """A browser without an API key."""
-    del client.environ_base["HTTP_AUTHORIZATION"]
-    return client
-
-
 @pytest.mark.parametrize(("name", "content_type"), TYPES.items(), ids=TYPES)
 def test_an_asset_has_its_type_and_is_kept_for_a_year(visitor: FlaskClient, name: str, content_type: str) -> None:
     response = visitor.get(f"/assets/{CURRENT}/{name}")

@@ -25,13 +25,6 @@ HEADERS = {
 }
 
 
-@pytest.fixture
-def visitor(client: FlaskClient) -> FlaskClient:
-    """A browser without an API key."""
-    del client.environ_base["HTTP_AUTHORIZATION"]
-    return client
-
-
 class Links(HTMLParser):
     """`urls` that a page names, and what its policy would not let run: attributes and elements with code in them."""
 
