@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,29 +14,12 @@ from werkzeug.test import TestResponse
 from app.storage.api_keys import ApiKeyStore
 from app.storage.database import Database
 from app.storage.usage import UsageStore
-from tests.conftest import MakeClient
-from tests.support.databases import ScratchDatabase
+from tests.blueprints.conftest import MODEL
 from tests.support.fake_minimax import FakeMinimax, respond, success
 
-MODEL = "MiniMax-Image-01"
 PROMPT = "A lighthouse that must not be logged"
 
 Ask = Callable[..., TestResponse]
-
-
-@pytest.fixture
-def keys(database: Database) -> ApiKeyStore:
-    return ApiKeyStore(database)
-
-
-@pytest.fixture
-def gateway(make_client: MakeClient, test_db: ScratchDatabase, tmp_path: Path) -> Iterator[FlaskClient]:
-    """A gateway on this database; an image costs 100."""
-    client = make_client(
-        api_keys=(), database_url=test_db.url, prices={MODEL: 100}, journal_folder=str(tmp_path / "journal")
-    )
-    yield client
-    client.application.extensions["storage"].database.engine.dispose()
 
 
 @pytest.fixture

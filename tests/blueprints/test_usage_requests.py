@@ -11,7 +11,8 @@ from flask.testing import FlaskClient
 
 from app.storage.api_keys import ApiKeyStore
 from app.storage.database import Database
-from tests.blueprints.test_usage import MODEL, PROMPT, add_row, draw, gateway, keys  # noqa: F401
+from tests.blueprints.conftest import MODEL
+from tests.blueprints.test_usage import PROMPT, add_row, draw
 from tests.conftest import MakeClient
 from tests.support.fake_minimax import FakeMinimax, respond, success
 
@@ -40,8 +41,8 @@ def pages(client: FlaskClient, secret: str, limit: int) -> list[list[int]]:
 
 
 def test_a_request_has_its_status_and_cost(
-    keys: ApiKeyStore,  # noqa: F811
-    gateway: FlaskClient,  # noqa: F811
+    keys: ApiKeyStore,
+    gateway: FlaskClient,
     upstream: FakeMinimax,
 ) -> None:
     secret, begun = keys.create("harbour", balance=250), int(datetime.now(UTC).timestamp())
@@ -79,9 +80,9 @@ def test_a_request_has_its_status_and_cost(
 
 
 def test_a_caller_sees_only_its_own_requests(
-    keys: ApiKeyStore,  # noqa: F811
+    keys: ApiKeyStore,
     database: Database,
-    gateway: FlaskClient,  # noqa: F811
+    gateway: FlaskClient,
 ) -> None:
     mine, other = keys.create("harbour"), keys.create("pass")
     for asked in (1, 2, 3):
@@ -101,9 +102,9 @@ def test_a_caller_sees_only_its_own_requests(
     ],
 )
 def test_pages_go_from_the_newest_to_the_oldest(
-    keys: ApiKeyStore,  # noqa: F811
+    keys: ApiKeyStore,
     database: Database,
-    gateway: FlaskClient,  # noqa: F811
+    gateway: FlaskClient,
     limit: int,
     expected: list[list[int]],
 ) -> None:
@@ -114,9 +115,9 @@ def test_pages_go_from_the_newest_to_the_oldest(
 
 
 def test_requests_of_one_moment_are_on_one_page_each(
-    keys: ApiKeyStore,  # noqa: F811
+    keys: ApiKeyStore,
     database: Database,
-    gateway: FlaskClient,  # noqa: F811
+    gateway: FlaskClient,
 ) -> None:
     secret = keys.create("harbour")
     for asked in range(1, 6):
@@ -127,9 +128,9 @@ def test_requests_of_one_moment_are_on_one_page_each(
 
 
 def test_a_new_request_does_not_move_the_pages(
-    keys: ApiKeyStore,  # noqa: F811
+    keys: ApiKeyStore,
     database: Database,
-    gateway: FlaskClient,  # noqa: F811
+    gateway: FlaskClient,
 ) -> None:
     secret = keys.create("harbour")
     for asked in (1, 2, 3):
@@ -140,9 +141,9 @@ def test_a_new_request_does_not_move_the_pages(
 
 
 def test_twenty_requests_are_listed_by_default(
-    keys: ApiKeyStore,  # noqa: F811
+    keys: ApiKeyStore,
     database: Database,
-    gateway: FlaskClient,  # noqa: F811
+    gateway: FlaskClient,
 ) -> None:
     secret = keys.create("harbour")
     for _ in range(21):
@@ -164,8 +165,8 @@ def test_twenty_requests_are_listed_by_default(
 )
 @pytest.mark.parametrize("test_db", ["sqlite"], indirect=True)
 def test_an_invalid_parameter_is_named(
-    keys: ApiKeyStore,  # noqa: F811
-    gateway: FlaskClient,  # noqa: F811
+    keys: ApiKeyStore,
+    gateway: FlaskClient,
     query: str,
     field: str,
 ) -> None:
@@ -175,7 +176,7 @@ def test_an_invalid_parameter_is_named(
 
 
 @pytest.mark.parametrize("test_db", ["sqlite"], indirect=True)
-def test_requests_need_a_key(gateway: FlaskClient) -> None:  # noqa: F811
+def test_requests_need_a_key(gateway: FlaskClient) -> None:
     assert gateway.get(PATH, headers={"Authorization": ""}).status_code == 401
 
 
