@@ -13,6 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from werkzeug.serving import make_server
 
 from app import create_app
+from app.pacing.store import WINDOW_SECONDS
 from app.sandbox.accounts import Accounts
 from app.sandbox.app import create_sandbox
 from app.settings import Settings
@@ -44,14 +45,15 @@ def upstream() -> Iterator[FakeMinimax]:
 def make_client(upstream: FakeMinimax) -> MakeClient:
     """Create a test client of the whole app, with the given settings, in front of `upstream`."""
 
-    def make(**chosen: object) -> FlaskClient:
+    def make(*, window_seconds: float = WINDOW_SECONDS, **chosen: object) -> FlaskClient:
         base = {
             "api_keys": (API_KEY,),
             "minimax_api_key": UPSTREAM_KEY,
             "minimax_base_url": upstream.url,
             "minimax_timeout_seconds": 5.0,
         }
-        client = client_of(create_app(Settings(**(base | UNPACED | chosen))))  # type: ignore[arg-type]
+        settings = Settings(**(base | UNPACED | chosen))  # type: ignore[arg-type]
+        client = client_of(create_app(settings, window_seconds=window_seconds))
         client.environ_base["HTTP_AUTHORIZATION"] = AUTH["Authorization"]
         return client
 

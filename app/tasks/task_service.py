@@ -173,9 +173,7 @@ class TaskService:
 
     def _fail(self, call: Call, error: GatewayError) -> None:
         keep = isinstance(error, UpstreamError) and (error.outcome_unknown or error.is_final)
-        if isinstance(error, TaskWithdrawn):  # the store has removed the task, or given it its answer
-            call.is_stored = False
-        elif call.is_stored or (keep and not call.is_attended):
+        if call.is_stored or (keep and not call.is_attended):
             self._keeper.fail(call, error, keep=keep)
         self._end(call)
 

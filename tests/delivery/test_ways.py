@@ -155,8 +155,10 @@ def test_an_unknown_task_is_404(client: FlaskClient, path: str) -> None:
 
 
 def test_a_queued_task_is_withdrawn(upstream: FakeMinimax, make_client: MakeClient, tmp_path: Path) -> None:
-    """The key for MiniMax has one call a minute, which the first task takes."""
-    client = make_client(state_folder=str(tmp_path), queue_seconds=1.0, minimax_requests_per_minute=1)
+    """The key for MiniMax has one call in 4 seconds, which the first task takes."""
+    client = make_client(
+        state_folder=str(tmp_path), queue_seconds=60.0, minimax_requests_per_minute=1, window_seconds=4.0
+    )
     sent = client.post(f"{GENERATIONS}/async", json=CALL)
     wait_until(lambda: len(upstream.received) == 1)
     queued = client.post(f"{GENERATIONS}/async", json=CALL, headers=KEY)
