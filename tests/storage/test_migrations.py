@@ -12,7 +12,7 @@ import pytest
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import inspect, text
+from sqlalchemy import event, inspect, text
 
 from app.storage.api_keys import ApiKeyStore
 from app.storage.database import Database, SchemaOutdated, alembic_config
@@ -54,6 +54,15 @@ class Schema:
         with self.database.connection(read_only=True) as connection:
             chosen = text(f"SELECT kind, {', '.join(columns)} FROM ledger ORDER BY id")
             return [tuple(row) for row in connection.execute(chosen)]
+
+
+def test_an_upgrade_is_one_transaction(empty_db: ScratchDatabase) -> None:
+    """Another machine that upgrades at the same time waits for all of it."""
+    schema = Schema(empty_db.url)
+    commits: list[None] = []
+    event.listen(schema.database.engine, "commit", lambda _connection: commits.append(None))
+    command.upgrade(schema.config, "head")
+    assert len(commits) == 1
 
 
 def test_up_down_and_up_with_data_in_it(empty_db: ScratchDatabase) -> None:
