@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,33 +58,51 @@ class Schema:
             return [tuple(row) for row in connection.execute(chosen)]
 
 
-def test_an_upgrade_is_one_transaction(empty_db: ScratchDatabase) -> None:
+@contextmanager
+def open_schema(url: str) -> Iterator[Schema]:
+    schema = Schema(url)
+    try:
+        yield schema
+    finally:
+        schema.database.engine.dispose()
+
+
+@pytest.fixture
+def schema(test_db: ScratchDatabase) -> Iterator[Schema]:
+    """Of a database with every migration applied."""
+    with open_schema(test_db.url) as schema:
+        yield schema
+
+
+@pytest.fixture
+def empty_schema(empty_db: ScratchDatabase) -> Iterator[Schema]:
+    with open_schema(empty_db.url) as schema:
+        yield schema
+
+
+def test_an_upgrade_is_one_transaction(empty_schema: Schema) -> None:
     """Another machine that upgrades at the same time waits for all of it."""
-    schema = Schema(empty_db.url)
     commits: list[None] = []
-    event.listen(schema.database.engine, "commit", lambda _connection: commits.append(None))
-    command.upgrade(schema.config, "head")
+    event.listen(empty_schema.database.engine, "commit", lambda _connection: commits.append(None))
+    command.upgrade(empty_schema.config, "head")
     assert len(commits) == 1
 
 
-def test_up_down_and_up_with_data_in_it(empty_db: ScratchDatabase) -> None:
+def test_up_down_and_up_with_data_in_it(empty_schema: Schema) -> None:
     """Step by step, so that each migration runs on the data of those before it."""
-    schema = Schema(empty_db.url)
-    command.upgrade(schema.config, "head")
-    assert set(schema.counts()) == set(Base.metadata.tables)
+    command.upgrade(empty_schema.config, "head")
+    assert set(empty_schema.counts()) == set(Base.metadata.tables)
     for _ in range(2):
-        schema.fill()
-        for _ in ScriptDirectory.from_config(schema.config).walk_revisions():
-            command.downgrade(schema.config, "-1")
-        assert schema.counts() == {}
-        for _ in ScriptDirectory.from_config(schema.config).walk_revisions():
-            command.upgrade(schema.config, "+1")
-        schema.database.check_schema()
-    schema.database.engine.dispose()
+        empty_schema.fill()
+        for _ in ScriptDirectory.from_config(empty_schema.config).walk_revisions():
+            command.downgrade(empty_schema.config, "-1")
+        assert empty_schema.counts() == {}
+        for _ in ScriptDirectory.from_config(empty_schema.config).walk_revisions():
+            command.upgrade(empty_schema.config, "+1")
+        empty_schema.database.check_schema()
 
 
-def test_credit_note_is_moved_to_its_own_column_and_back(test_db: ScratchDatabase) -> None:
-    schema = Schema(test_db.url)
+def test_credit_note_is_moved_to_its_own_column_and_back(schema: Schema) -> None:
     schema.fill()
     with schema.database.connection() as connection:
         connection.execute(text("UPDATE ledger SET note = 'invoice 7' WHERE kind = 'credit'"))
@@ -91,11 +111,9 @@ def test_credit_note_is_moved_to_its_own_column_and_back(test_db: ScratchDatabas
     command.upgrade(schema.config, "0002")
     after = [("credit", "", "invoice 7"), ("reserve", "r", ""), ("settle", "r", "")]
     assert schema.lines("request_id", "note") == after
-    schema.database.engine.dispose()
 
 
-def test_response_format_of_a_key_is_added_and_removed(test_db: ScratchDatabase) -> None:
-    schema = Schema(test_db.url)
+def test_response_format_of_a_key_is_added_and_removed(schema: Schema) -> None:
     schema.fill()
     ApiKeyStore(schema.database).update("key", response_format="b64_json", requests_per_minute=5)
     columns = "SELECT name, balance, requests_per_minute"
@@ -106,43 +124,30 @@ def test_response_format_of_a_key_is_added_and_removed(test_db: ScratchDatabase)
     with schema.database.connection(read_only=True) as connection:
         assert connection.execute(text(f"{columns}, response_format FROM api_keys")).all() == [("key", 90, 5, None)]
     assert Ledger(schema.database).check() == []
-    schema.database.engine.dispose()
 
 
-def test_upgrading_again_changes_nothing(test_db: ScratchDatabase) -> None:
-    schema = Schema(test_db.url)
+def test_upgrading_again_changes_nothing(schema: Schema) -> None:
     schema.fill()
     before = schema.counts()
     command.upgrade(schema.config, "head")
     assert schema.counts() == before
-    schema.database.engine.dispose()
 
 
-def test_schema_and_tables_have_not_drifted_apart(test_db: ScratchDatabase) -> None:
+def test_schema_and_tables_have_not_drifted_apart(schema: Schema) -> None:
     """alembic raises if it would generate a migration."""
-    schema = Schema(test_db.url)
     command.check(schema.config)
-    schema.database.engine.dispose()
-
-
-def make_outdated(url: str) -> None:
-    schema = Schema(url)
-    with schema.database.connection() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = 'of another version'"))
-    schema.database.engine.dispose()
 
 
 @pytest.mark.parametrize("state", ["missing", "of another version"])
-def test_wrong_schema_is_an_error_that_names_the_remedy(empty_db: ScratchDatabase, state: str) -> None:
+def test_wrong_schema_is_an_error_that_names_the_remedy(
+    empty_db: ScratchDatabase, empty_schema: Schema, state: str
+) -> None:
     if state != "missing":
-        schema = Schema(empty_db.url)
-        command.upgrade(schema.config, "head")
-        schema.database.engine.dispose()
-        make_outdated(empty_db.url)
-    database = Database(empty_db.url)
+        command.upgrade(empty_schema.config, "head")
+        with empty_schema.database.connection() as connection:
+            connection.execute(text("UPDATE alembic_version SET version_num = 'of another version'"))
     with pytest.raises(SchemaOutdated, match=f"schema is {state}. Run: flask --app wsgi db upgrade"):
-        database.check_schema()
-    database.engine.dispose()
+        empty_schema.database.check_schema()
     ended = start_gunicorn(empty_db.url)
     assert ended.returncode == 1
     keys, first, line = ended.stdout.splitlines()
