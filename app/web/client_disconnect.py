@@ -32,8 +32,11 @@ class ClientWatch:
         return self._is_gone
 
     def when_gone(self, callback: Callable[[], None]) -> None:
-        """Run `callback` in a greenlet of its own when the client has closed the connection."""
-        self._callbacks.append(callback)
+        """Run `callback` in a greenlet of its own when the client has closed the connection, now if it has."""
+        if self._is_gone:
+            gevent.spawn(callback)
+        else:
+            self._callbacks.append(callback)
 
     def stop(self) -> None:
         """Watch no longer: the connection goes on to the next request. `is_gone` keeps its value."""
