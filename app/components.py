@@ -1,4 +1,4 @@
-"""Creates the parts of the gateway from its settings: client, key pool and accounts backend."""
+"""Creates the parts of the gateway from its settings: client, key pool, accounts, stores of images and answers."""
 
 from __future__ import annotations
 
@@ -131,13 +131,13 @@ def create_task_store(settings: Settings, storage: Storage | None) -> TaskStore:
     """The store of answers: the database if there is one, else a SQLite file in the state folder.
 
     Large bodies are objects of the image store if that is S3, else rows of PostgreSQL, else files in the state folder.
-    Raises `ConfigError` if the state folder cannot be written to.
+    Raises `ConfigError` if the state folder cannot be written to, or its file of answers is damaged.
     """
     folder = Path(settings.state_folder).absolute()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         executor, bodies = _in_database(settings, storage, folder) if storage else _in_file(settings, folder)
-    except (OSError, DatabaseUnavailable) as error:
+    except OSError as error:
         raise ConfigError(f"The gateway cannot start: AMUX_STATE_FOLDER cannot be written to ({error}).") from None
     return SqlTaskStore(
         executor,
@@ -150,7 +150,11 @@ def create_task_store(settings: Settings, storage: Storage | None) -> TaskStore:
 
 def _in_file(settings: Settings, folder: Path) -> tuple[TaskExecutor, ObjectStore]:
     file = AnswersFile(folder / "answers.db")
-    file.create()
+    try:
+        file.create()
+    except DatabaseUnavailable as error:
+        message = f"The gateway cannot start: {folder / 'answers.db'} cannot be used ({error.__cause__})."
+        raise ConfigError(message) from None
     return file, _create_bodies(settings, folder / "answers")
 
 

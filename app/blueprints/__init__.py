@@ -1,1 +1,1 @@
-"""Flask blueprints: image endpoints, models, usage, health and metrics."""
+"""Flask blueprints: image endpoints, tasks, kept images, models, usage, pages, OpenAPI, health and metrics."""

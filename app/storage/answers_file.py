@@ -41,7 +41,7 @@ class AnswersFile:
         self._readers = NativeThreads(MAX_READERS)
         self._lock = threading.Lock()  # of those who write; taken outside of the native thread
         self._idle: deque[sqlite3.Connection] = deque()
-        self._availability = Availability()
+        self._availability = Availability("File of answers", "rejecting idempotency keys and tasks")
 
     def create(self) -> None:
         """Create the tables if they are missing; a file of another version is made anew. Called before any fork.

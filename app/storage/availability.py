@@ -19,7 +19,10 @@ log = logging.getLogger(__name__)
 class Availability:
     """Of one database, as this process sees it."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str, consequence: str) -> None:
+        """What the log calls the database, and what the gateway does while it is unavailable."""
+        self._name = name
+        self._consequence = consequence
         self._fail_fast_until = 0.0
         self._is_unavailable = False
         self._lock = threading.Lock()
@@ -49,6 +52,6 @@ class Availability:
             self._is_unavailable = unavailable
             metrics.DATABASE_UNAVAILABLE.set(unavailable)
             if unavailable:
-                log.warning("Database unavailable: rejecting image requests. %s", why)
+                log.warning("%s unavailable: %s. %s", self._name, self._consequence, why)
             else:
-                log.warning("Database available again")
+                log.warning("%s available again", self._name)

@@ -66,7 +66,7 @@ class Database:
         blocks = self.engine.dialect.name == "sqlite"
         self.writer_thread = NativeThreads(1 if blocks else 0)
         self.reader_threads = NativeThreads(MAX_READERS if blocks else 0)
-        self._availability = Availability()
+        self._availability = Availability("Database", "rejecting image requests")
 
     @contextmanager
     def connection(self, *, read_only: bool = False, single_statement: bool = False) -> Iterator[Connection]:

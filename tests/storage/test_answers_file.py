@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from app.components import create_task_store
 from app.errors import DatabaseUnavailable
+from app.settings import ConfigError, Settings
 from app.storage.answers_file import AnswersFile
 from app.storage.database import Database
 from app.storage.tables import Base
 from app.storage.task_schema import VERSION
 from app.storage.task_tables import TASKS, WORKERS
+from tests.support.settings import UNPACED
 from tests.support.task_stores import ANSWER, LARGE_ANSWER, new_task, open_objects, open_task_store
 
 
@@ -90,3 +93,12 @@ def test_large_bodies_are_beside_it(path: Path) -> None:
     open_task_store(database, objects).finish(new_task(), LARGE_ANSWER, keep=True)
     assert run(path, "SELECT body FROM tasks") == [(None,)]
     assert len(list(objects.entries())) == 1
+
+
+def test_a_damaged_file_ends_the_start(tmp_path: Path) -> None:
+    """The message names the file. To make it anew would forget which idempotency keys were used."""
+    file = tmp_path / "answers.db"
+    file.write_bytes(b"no database" * 100)
+    with pytest.raises(ConfigError, match=rf"{file} cannot be used \(file is not a database\)\."):
+        create_task_store(Settings(**UNPACED | {"state_folder": str(tmp_path)}), None)
+    assert file.read_bytes().startswith(b"no database")
