@@ -12,9 +12,10 @@ from typing import TypeVar
 
 from app import metrics
 from app.accounts.receipt import Receipt
-from app.errors import MAX_RETRY_AFTER_SECONDS, ShuttingDown, UpstreamBusy, UpstreamError
+from app.cancellation import Cancellation
+from app.errors import MAX_RETRY_AFTER_SECONDS, ShuttingDown, TaskWithdrawn, UpstreamBusy, UpstreamError
 from app.pacing.store import Grant, KeyState, PacerStore, QueueFull, RestReason, StoreUnavailable, Wait
-from app.pacing.turn_queue import QueueStopped, TurnQueue
+from app.pacing.turn_queue import QueueCancelled, QueueStopped, TurnQueue
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -110,14 +111,14 @@ class KeyPool:
         self._rests = rests
 
     @contextmanager
-    def turn(self, caller: str, receipt: Receipt) -> Iterator[Turn]:
+    def turn(self, caller: str, receipt: Receipt, cancellation: Cancellation) -> Iterator[Turn]:
         """A turn whose call is not begun goes back to the pool.
 
         Raises `UpstreamBusy` where no turn comes in time, the upstream's own error where all keys rest because of it,
-        and `ShuttingDown`.
+        `TaskWithdrawn` for a call that is cancelled while it waits, and `ShuttingDown`.
         """
         started = time.monotonic()
-        grant = self._first_grant(caller)
+        grant = self._first_grant(caller, cancellation)
         waited = time.monotonic() - started
         metrics.QUEUE_SECONDS.observe(waited)
         receipt.queued_ms = round(waited * 1000)
@@ -191,13 +192,15 @@ class KeyPool:
         except StoreUnavailable:
             log.warning("Turn not given back", extra={"upstream_key": grant.fingerprint})
 
-    def _first_grant(self, caller: str) -> Grant:
+    def _first_grant(self, caller: str, cancellation: Cancellation) -> Grant:
         try:
-            found = self._wait_or_fail(caller)
+            found = self._wait_or_fail(caller, cancellation)
             if isinstance(found, Wait) and found.seconds is None:  # a key's rest has ended in this moment
-                found = self._wait_or_fail(caller)
+                found = self._wait_or_fail(caller, cancellation)
         except QueueStopped:
             raise ShuttingDown from None
+        except QueueCancelled:
+            raise TaskWithdrawn from None
         except (QueueFull, StoreUnavailable) as error:
             reason = "queue_full" if isinstance(error, QueueFull) else "store_unavailable"
             raise self._busy(reason, self._queue_seconds) from error
@@ -205,8 +208,8 @@ class KeyPool:
             return found
         raise self._busy("not_in_time", self._queue_seconds if found.seconds is None else found.seconds)
 
-    def _wait_or_fail(self, caller: str) -> Grant | Wait:
-        found = self._queue.wait_for_turn(caller, self._queue_seconds)
+    def _wait_or_fail(self, caller: str, cancellation: Cancellation) -> Grant | Wait:
+        found = self._queue.wait_for_turn(caller, self._queue_seconds, cancellation=cancellation)
         if isinstance(found, Wait):
             self._check_keys()
         return found

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from app import metrics
+from app.cancellation import Cancellation
 from app.pacing.store import Grant, PacerStore, QueueFull, StoreUnavailable, Ticket, Wait, WorkerForgotten
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,10 @@ class QueueStopped(Exception):
     """The process is about to end, so no call may wait."""
 
 
+class QueueCancelled(Exception):
+    """The call was cancelled while it waited."""
+
+
 class TurnQueue:
     def __init__(self, store: PacerStore, max_waiting: int, must_stop: Callable[[], bool] = lambda: False) -> None:
         """`max_waiting` bounds the calls of this instance that wait. While `must_stop()` is true, no call may wait."""
@@ -47,11 +52,17 @@ class TurnQueue:
         self._thread: threading.Thread | None = None
         self._worker = ""
 
-    def wait_for_turn(self, caller: str, seconds: float, excluded: frozenset[str] = frozenset()) -> Grant | Wait:
+    def wait_for_turn(
+        self,
+        caller: str,
+        seconds: float,
+        excluded: frozenset[str] = frozenset(),
+        cancellation: Cancellation | None = None,
+    ) -> Grant | Wait:
         """A turn, or after `seconds`, or sooner where it cannot come in that time, how long it would have taken.
 
         A call that the upstream has rejected because of the keys `excluded` goes first. Raises `QueueFull`,
-        `QueueStopped` or `StoreUnavailable`.
+        `QueueStopped`, `QueueCancelled` or `StoreUnavailable`.
         """
         self._start()
         ticket = Ticket(uuid.uuid4().hex, caller, self._worker, excluded, urgent=bool(excluded))
@@ -62,6 +73,8 @@ class TurnQueue:
                 return found
             if found.seconds is not None and found.seconds <= seconds:
                 self._someone_waits.set()
+                if cancellation is not None:
+                    cancellation.when_cancelled(waiter.turn.set)
                 with metrics.CALLS_WAITING.track_inprogress():
                     waiter.turn.wait(seconds)
             if waiter.grant is None:
@@ -70,6 +83,8 @@ class TurnQueue:
                     waiter.turn.wait(GRANT_SECONDS)  # it has been granted in this moment
             if waiter.grant is None and waiter.is_stopped:
                 raise QueueStopped
+            if waiter.grant is None and cancellation is not None and cancellation.is_cancelled:
+                raise QueueCancelled
             return waiter.grant or found
         finally:
             self._waiters.pop(ticket.id, None)

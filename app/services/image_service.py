@@ -11,6 +11,7 @@ from app.accounts.api_key import Caller
 from app.accounts.billing import Billing
 from app.accounts.rate_limiter import RateLimiter
 from app.accounts.receipt import Receipt
+from app.cancellation import Cancellation
 from app.services.image_request import ImageRequest, ImageResult
 from app.services.kept_images import ImageKeeper, add_urls, keep_images
 from app.services.payload import build_payload
@@ -33,13 +34,21 @@ class Turn(Protocol):
 class KeyPool(Protocol):
     """The pool of upstream keys."""
 
-    def turn(self, caller: str, receipt: Receipt) -> AbstractContextManager[Turn]:
-        """Wait until a key may begin a call. Raises `UpstreamBusy`, `UpstreamError` or `ShuttingDown`."""
+    def turn(self, caller: str, receipt: Receipt, cancellation: Cancellation) -> AbstractContextManager[Turn]:
+        """Wait until a key may begin a call. Raises `UpstreamBusy`, `UpstreamError` or `ShuttingDown`.
+
+        Raises `TaskWithdrawn` if the call is cancelled meanwhile.
+        """
         ...
 
 
 class Progress(Protocol):
     """Who follows a call while it is made."""
+
+    @property
+    def cancellation(self) -> Cancellation:
+        """Ends the wait of the call for its turn."""
+        ...
 
     def turn_came(self) -> None:
         """The call is about to be sent. Raises `GatewayError` to prevent it."""
@@ -97,7 +106,7 @@ class ImageService:
         Raises `GatewayError`: what `KeyPool.turn` raises, `InsufficientBalance`, `DatabaseUnavailable`, an
         `UpstreamError`, or what `progress` raises. The caller closes the result.
         """
-        with self._key_pool.turn(caller.fingerprint, receipt) as turn:
+        with self._key_pool.turn(caller.fingerprint, receipt, progress.cancellation) as turn:
             progress.turn_came()
             with self._billing.reserve(caller, request.model, request.n, request_id, receipt) as reservation:
                 result = self._call(turn, caller, request)

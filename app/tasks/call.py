@@ -13,6 +13,7 @@ from typing import Any
 
 from app.accounts.api_key import Caller
 from app.accounts.receipt import Receipt
+from app.cancellation import Cancellation
 from app.services.image_request import ImageRequest, ImageResult
 from app.spooling.json_writer import JsonBody
 from app.tasks.request_digest import key_digest, request_digest
@@ -28,7 +29,8 @@ class Call:
     """A validated request, and the connection that waits for its answer.
 
     `idempotency_key` is the caller's own, `retry_count` how often its SDK has tried before. `is_gone` says whether the
-    connection is closed. The last fields change while the call is made; `lock` guards `is_stored` and `is_over`.
+    connection is closed, and `cancellation` ends the wait for a turn. The last fields change while the call is made;
+    `lock` guards `is_stored` and `is_over`.
     `may_be_stored` is True if it is unknown whether writing the task has taken effect. `document` is the response, and
     `body` its JSON.
     """
@@ -47,6 +49,7 @@ class Call:
     attendant: str = field(default_factory=lambda: secrets.token_hex(16))
     created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     started: float = field(default_factory=time.monotonic)
+    cancellation: Cancellation = field(default_factory=Cancellation)
     lock: threading.Lock = field(default_factory=threading.Lock)
     is_stored: bool = False
     may_be_stored: bool = False

@@ -12,6 +12,7 @@ from app.accounts.api_key import Caller
 from app.accounts.billing import Billing
 from app.accounts.rate_limiter import NoRateLimits
 from app.accounts.receipt import Receipt
+from app.cancellation import Cancellation
 from app.model_catalog import IMAGE_01, ResponseFormat
 from app.services.image_request import ImageRequest, ImageResult
 from app.services.image_service import ImageService, KeyPool
@@ -34,6 +35,10 @@ class Steps:
     def keep(self, images: Sequence[str | SpooledText], owner: str) -> tuple[str | None, ...]:
         self.done.append(f"keep {len(images)} of {owner}")
         return tuple(URL if number == 0 else None for number in range(len(images)))
+
+    @property
+    def cancellation(self) -> Cancellation:
+        return Cancellation()
 
     def turn_came(self) -> None:
         self.done.append("turn")
