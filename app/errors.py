@@ -268,6 +268,15 @@ class DatabaseUnavailable(GatewayError):
     message = f"The database is unavailable. Nothing was sent to MiniMax; retry in {retry_after} seconds."
 
 
+class AnswerUnavailable(DatabaseUnavailable):
+    """503: the answer of an earlier call cannot be read. That call may have been sent; a retry waits for it again."""
+
+    message = (
+        f"The database is unavailable, so the answer of the earlier call cannot be read; "
+        f"retry in {DatabaseUnavailable.retry_after} seconds."
+    )
+
+
 class UsageQueryLimit(GatewayError):
     """503: too many usage queries are running. A retry is safe."""
 

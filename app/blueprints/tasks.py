@@ -53,7 +53,7 @@ def create_tasks_blueprint(tasks: TaskService, authenticate: Callable[[], None])
     def withdraw_task(task_id: str) -> ResponseReturnValue:
         """Withdraw a task that still waits for its turn: nothing is sent or charged."""
         task = _find(tasks.store, task_id)
-        if not tasks.store.withdraw(task.id):
+        if not tasks.withdraw(task):
             raise TaskNotWithdrawn
         return jsonify({"id": task.id, "object": "image.task", "deleted": True})
 
@@ -104,4 +104,6 @@ def _with_result(task: Task, body: Body) -> Response:
 
     response = Response(chunks(), content_type="application/json")
     response.content_length = len(head) + len(body) + 1
+    if close := getattr(body, "close", None):
+        response.call_on_close(close)  # a HEAD request reads nothing of it
     return response

@@ -11,10 +11,20 @@ from flask import Response
 
 from app.delivery.sent_body import SentBody
 from app.delivery.stream import StreamTimes, stream_response
-from app.errors import CallerGone, GatewayError, OutcomeUnknown, TaskNotFound, TaskWithdrawn
+from app.errors import (
+    AnswerExpired,
+    AnswerUnavailable,
+    CallerGone,
+    DatabaseUnavailable,
+    GatewayError,
+    OutcomeUnknown,
+    TaskNotFound,
+    TaskWithdrawn,
+)
+from app.objects.store import ObjectsUnavailable
 from app.spooling.json_reader import JsonReader
 from app.spooling.spool import Spool
-from app.tasks.body import Body
+from app.tasks.body import AnswerMissing, Body
 from app.tasks.call import Call
 from app.tasks.stored_answer import ended_task, stored_body
 from app.tasks.task import Task
@@ -45,7 +55,7 @@ class EarlierAnswer:
         self._watch = watch
         self._give_up = time.monotonic() + max_seconds
         self._wake = threading.Event()
-        self._http_status = 200
+        self._error: GatewayError | None = None
         context.is_earlier = True
         context.is_replay = call.idempotency_key is not None
         context.taken = "idempotency_key" if context.is_replay else "retry"
@@ -55,8 +65,8 @@ class EarlierAnswer:
         """The JSON response, once there is one. Raises the task's error, or `CallerGone`."""
         try:
             body = self._wait_for_body()
-        except BaseException:
-            self._close(is_taken=not self._watch.is_gone())
+        except BaseException as error:
+            self._fail(error)
             raise
         sent = SentBody(body, self._watch.is_gone)
         response = Response(sent, content_type="application/json")
@@ -70,24 +80,24 @@ class EarlierAnswer:
         def wait(seconds: float) -> dict[str, Any] | GatewayError | None:
             try:
                 body = self._wait(seconds)
+                return None if body is None else read_document(body, spool)
             except GatewayError as error:
+                self._error = error
                 self._context.set_error(error)
-                self._http_status = error.http_status
                 return error
-            return None if body is None else read_document(body, spool)
 
         def close(sent: SentBody) -> None:
             spool.close()
-            self._close(is_taken=sent.is_taken)
-            self._context.end(self._http_status, sent.bytes_sent)
+            self._close(is_taken=sent.is_taken and not isinstance(self._error, AnswerUnavailable))
+            self._context.end(self._error.http_status if self._error else 200, sent.bytes_sent)
 
         try:
             return stream_response(
                 wait, self._call.request, self._task.operation, self._context, times, self._watch.is_gone, close
             )
-        except BaseException:
+        except BaseException as error:
             spool.close()
-            self._close(is_taken=not self._watch.is_gone())
+            self._fail(error)
             raise
 
     def _wait_for_body(self) -> Body:
@@ -97,6 +107,12 @@ class EarlierAnswer:
 
     def _wait(self, seconds: float) -> Body | None:
         """The body, or None if `seconds` have passed."""
+        try:
+            return self._look(seconds)
+        except DatabaseUnavailable:
+            raise AnswerUnavailable from None
+
+    def _look(self, seconds: float) -> Body | None:
         self._tasks.supervisor.wait(self._task.id, seconds, self._wake)
         if self._watch.is_gone():
             raise CallerGone("The caller disconnected while it waited for an earlier call.")
@@ -110,6 +126,10 @@ class EarlierAnswer:
         if time.monotonic() >= self._give_up:
             raise OutcomeUnknown
         return None
+
+    def _fail(self, error: BaseException) -> None:
+        """The response is an error. It is the answer, unless that could not be read."""
+        self._close(is_taken=not (self._watch.is_gone() or isinstance(error, AnswerUnavailable)))
 
     def _leave(self) -> None:
         self._tasks.leave_earlier(self._task, self._call.attendant)
@@ -125,9 +145,17 @@ class EarlierAnswer:
 
 
 def read_document(body: Body, spool: Spool) -> dict[str, Any]:
-    """The document of a stored body, with its large images in `spool`."""
+    """The document of a stored body, with its large images in `spool`.
+
+    Raises `AnswerExpired`, `AnswerUnavailable` or `SpoolFull`.
+    """
     reader = JsonReader(spool)
-    for chunk in body:
-        reader.feed(chunk)
+    try:
+        for chunk in body:
+            reader.feed(chunk)
+    except AnswerMissing:
+        raise AnswerExpired from None
+    except (DatabaseUnavailable, ObjectsUnavailable):
+        raise AnswerUnavailable from None
     document: dict[str, Any] = reader.read(json.loads)
     return document

@@ -12,6 +12,7 @@ class SentBody:
     """
 
     def __init__(self, chunks: Iterable[bytes], is_gone: Callable[[], bool]) -> None:
+        self._source = chunks
         self._iterator = iter(chunks)
         self._is_gone = is_gone
         self.is_taken = False
@@ -19,9 +20,10 @@ class SentBody:
 
     def close(self) -> None:
         """Close what the chunks are read from, if they were not read to their end. The WSGI server calls it."""
-        close = getattr(self._iterator, "close", None)
-        if close is not None:
-            close()
+        for each in (self._iterator, self._source):  # a generator that was not begun closes nothing
+            close = getattr(each, "close", None)
+            if close is not None:
+                close()
 
     def __iter__(self) -> Iterator[bytes]:
         is_gone = False

@@ -12,11 +12,11 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from app.errors import DatabaseUnavailable
+from app.errors import DatabaseUnavailable, OutcomeUnknown
 from app.objects.file_objects import FileObjects
 from app.objects.store import ObjectMissing, ObjectsUnavailable
 from app.tasks.body import StreamedBody
-from app.tasks.task import Answer, Task, TaskStore
+from app.tasks.task import Answer, BodyTooLarge, Task, TaskStore, error_answer
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +28,7 @@ class AnswerJournal:
 
     def __init__(self, objects: FileObjects) -> None:
         self._objects = objects
+        self._logged: set[str] = set()
 
     def add(self, task: Task, answer: Answer, *, keep: bool) -> None:
         """Write an answer; it is on disk when this returns. Raises `ObjectsUnavailable` or `OSError`."""
@@ -47,7 +48,7 @@ class AnswerJournal:
     def replay(self, store: TaskStore) -> None:
         """Write each answer to the store, and delete its entry. Several workers may replay at once.
 
-        Raises `DatabaseUnavailable`. An entry that cannot be written is kept and logged.
+        Raises `DatabaseUnavailable`. An entry that cannot be written is kept, and logged once.
         """
         for name in self._entries():
             try:
@@ -56,8 +57,16 @@ class AnswerJournal:
                 raise
             except ObjectMissing:  # another worker has replayed it
                 continue
-            except Exception:
-                log.exception("Answer cannot be replayed; kept")
+            except ObjectsUnavailable as error:  # the next ones would wait as long for the store of bodies
+                self._log_once(name, error)
+                return
+            except Exception as error:
+                self._log_once(name, error)
+
+    def _log_once(self, name: str, error: Exception) -> None:
+        if name not in self._logged:
+            self._logged.add(name)
+            log.error("Answer cannot be replayed; kept", exc_info=error)
 
     def _entries(self) -> list[str]:
         if not self._objects.folder.is_dir():  # nothing was ever written
@@ -74,6 +83,10 @@ class AnswerJournal:
         with closing(self._objects.read(body_name)) as chunks:
             body = StreamedBody(chunks, entry["size"])
             answer = Answer(entry["http_status"], body, entry["headers"], entry["code"])
-            store.finish(task, answer, keep=entry["keep"])
+            try:
+                store.finish(task, answer, keep=entry["keep"])
+            except BodyTooLarge:  # AMUX_ANSWER_BYTES was lowered
+                log.critical("Answer of the journal larger than AMUX_ANSWER_BYTES")
+                store.finish(task, error_answer(OutcomeUnknown()), keep=True)
         self._objects.delete(name)
         self._objects.delete(body_name)

@@ -9,7 +9,7 @@ from app.tasks.answer_journal import AnswerJournal
 from app.tasks.body import BytesBody
 from app.tasks.call import Call
 from app.tasks.supervisor import Supervisor
-from app.tasks.task import Answer, BodyTooLarge, TaskStore
+from app.tasks.task import Answer, BodyTooLarge, TaskStore, error_answer
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +37,7 @@ class AnswerKeeper:
 
     def fail(self, call: Call, error: GatewayError, *, keep: bool) -> None:
         """Write an error. Never raises."""
-        answer = Answer(error.http_status, BytesBody.of_document(error.envelope()), error.headers(), error.code)
-        self._write(call, answer, keep=keep)
+        self._write(call, error_answer(error), keep=keep)
 
     def _write(self, call: Call, answer: Answer, *, keep: bool) -> bool:
         """Whether the answer is durable. Never raises."""

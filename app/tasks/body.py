@@ -14,7 +14,7 @@ class AnswerMissing(LookupError):
 
 
 class Body(Protocol):
-    """`len()` is in bytes."""
+    """`len()` is in bytes. A body that has a `close` must be closed, unless it is read to its end."""
 
     def __len__(self) -> int: ...
 
@@ -44,6 +44,7 @@ class StreamedBody:
     def __init__(self, chunks: Chunks, size: int) -> None:
         self._chunks = chunks
         self._size = size
+        self.close = chunks.close
 
     def __len__(self) -> int:
         return self._size

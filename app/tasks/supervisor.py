@@ -1,7 +1,7 @@
 """Supervisor: what one worker does for its tasks in the background.
 
 It registers the calls that last, so that retries may join them, shows that the worker is alive, wakes those who wait
-for an answer, replays the journal and sweeps the store. All of it is one thread.
+for an answer, and cancels the calls that were withdrawn. All of it is one thread, which does nothing that takes long.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from contextlib import ExitStack
 from app.errors import DatabaseUnavailable
 from app.tasks.answer_journal import AnswerJournal
 from app.tasks.call import Call
+from app.tasks.outages import Outages
 from app.tasks.task import TaskStore
+from app.tasks.task_maintenance import TaskMaintenance
 
 log = logging.getLogger(__name__)
 
@@ -24,32 +26,28 @@ REGISTER_SECONDS = 0.5  # MiniMax takes 5 s or more; a quicker call is never wri
 TICK_SECONDS = 0.25
 IDLE_SECONDS = 1.0  # instead of the tick, while there are neither calls nor waiters
 BEAT_SECONDS = 2.0
-SWEEP_SECONDS = 5.0
-OUTAGE_SECONDS = 6.0  # after a failure of the store, in which no worker is taken for dead
-STALL_SECONDS = 4.0  # between two rounds of the thread: the disk, the machine or its clock was disturbed
 
 
 class Supervisor:
-    """Safe for threads. Its own thread starts with `start`, which must come after the fork."""
+    """Safe for threads. Its own threads start with `start`, which must come after the fork."""
 
     def __init__(self, store: TaskStore, journal: AnswerJournal) -> None:
         self._store = store
-        self._journal = journal
+        self._outages = Outages()
+        self.maintenance = TaskMaintenance(store, journal, self._outages)
         self._calls: dict[str, Call] = {}
         self._waiters: dict[str, list[threading.Event]] = {}
-        self._unwanted: list[str] = []
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._is_idle = False
         self._thread: threading.Thread | None = None
-        # A start counts as an outage: the other workers of the instance have not shown that they are alive yet.
-        self._failed_at = time.monotonic()
 
     def start(self) -> None:
         with self._lock:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="task-supervisor", daemon=True)
                 self._thread.start()
+                self.maintenance.start()
 
     def add(self, call: Call) -> None:
         """The call is being made."""
@@ -62,9 +60,14 @@ class Supervisor:
         self._calls.pop(call.id, None)
 
     def notify(self, task_id: str) -> None:
-        """The task has an answer: wake those who wait for it in this process. Others are woken by the poll."""
+        """The task has an answer, or is gone: wake those who wait for it, and its call if that waits for its turn.
+
+        Those of other processes learn it from the poll.
+        """
         for waiter in self._waiters.get(task_id, ()):
             waiter.set()
+        if call := self._calls.get(task_id):
+            call.cancellation.cancel()
 
     def wait(self, task_id: str, seconds: float, until: threading.Event | None = None) -> None:
         """Wait until the task has an answer, for at most `seconds`, or until the event."""
@@ -95,10 +98,6 @@ class Supervisor:
                 self._register(chosen)
         return bool(chosen)
 
-    def forget(self, task_id: str) -> None:
-        """Remove a task that may have been written although the store said it was unavailable."""
-        self._unwanted.append(task_id)
-
     def _register(self, calls: Sequence[Call]) -> None:
         try:
             self._store.register([(call.task, call.store_attendant) for call in calls])
@@ -114,13 +113,10 @@ class Supervisor:
             _Periodic(TICK_SECONDS, self._poll),
             _Periodic(TICK_SECONDS, self._register_old),
             _Periodic(BEAT_SECONDS, self._beat),
-            _Periodic(BEAT_SECONDS, self._remove_unwanted),
-            _Periodic(SWEEP_SECONDS, self._sweep),
         )
-        round_at = time.time()
         while True:
             self._wake.clear()
-            round_at = self._note_stall(round_at)
+            self._outages.round_begins()
             for each in periodic:
                 self._run_one(each)
             self._wake.wait(self._seconds_until_next())
@@ -130,34 +126,17 @@ class Supervisor:
         self._is_idle = not (self._calls or self._waiters)
         return IDLE_SECONDS if self._is_idle else TICK_SECONDS
 
-    def _note_stall(self, last: float) -> float:
-        """The wall clock, by which beats are compared. A stall is an outage: other workers could not beat either."""
-        now = time.time()
-        if now > last + STALL_SECONDS:
-            self._failed_at = time.monotonic()
-        return now
-
     def _run_one(self, each: _Periodic) -> None:
         try:
             each.run_if_due()
         except DatabaseUnavailable:
-            self._failed_at = time.monotonic()
+            self._outages.store_failed()
         except Exception:  # the thread must survive any failure: nothing else wakes those who wait
             log.exception("Task supervision failed")
 
-    def _sweep(self) -> None:
-        self._journal.replay(self._store)
-        # After an outage of the store all workers seem dead until they have beaten again.
-        if time.monotonic() > self._failed_at + OUTAGE_SECONDS:
-            self._store.sweep()
-
-    def _remove_unwanted(self) -> None:
-        while self._unwanted:
-            self._store.discard(self._unwanted[0])
-            self._unwanted.pop(0)
-
     def _poll(self) -> None:
-        for task_id in self._store.ended(list(self._waiters)) if self._waiters else ():
+        queued = [call.id for call in list(self._calls.values()) if call.is_async and not call.was_sent]
+        for task_id in self._store.ended([*self._waiters, *queued]) if self._waiters or queued else ():
             self.notify(task_id)
 
     def _register_old(self) -> None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
 
-from app.tasks.body import Body
+from app.errors import GatewayError
+from app.tasks.body import Body, BytesBody
 
 State = Literal["queued", "in_progress", "completed", "failed"]
 RUNNING: tuple[State, ...] = ("queued", "in_progress")
@@ -25,6 +26,10 @@ class Answer:
     body: Body
     headers: Mapping[str, str]
     code: str | None = None
+
+
+def error_answer(error: GatewayError) -> Answer:
+    return Answer(error.http_status, BytesBody.of_document(error.envelope()), error.headers(), error.code)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
+from functools import partial
 
 from app.errors import (
     CallerGone,
@@ -53,7 +55,7 @@ class TaskService:
         self._join_retries = join_retries
 
     def find_earlier(self, call: Call) -> Task | None:
-        """The task whose answer `call` takes, and now attends; None if the call is to be made.
+        """The task whose answer `call` takes; None if the call is to be made. `call` attends it, unless it is async.
 
         Raises `IdempotencyKeyReused`, `RateLimited` or `DatabaseUnavailable`.
         """
@@ -110,25 +112,37 @@ class TaskService:
 
     def leave(self, call: Call) -> None:
         """The caller has disconnected: a retry may now join the call. Never raises."""
-        try:
+
+        def leave() -> None:
             if not self.supervisor.register([call]):
                 self.store.leave(call.id, call.attendant)
-        except DatabaseUnavailable:
-            log.warning("Call whose caller has left not stored", extra={"request_id": call.request_id})
+
+        self._write(leave)
 
     def take(self, task: Task, attendant: str) -> None:
         """The connection `attendant` has taken the answer of an earlier call. Never raises."""
-        try:
-            self.store.take(task.id, attendant)
-        except DatabaseUnavailable:
-            log.warning("Answer not noted as taken")
+        self._write(partial(self.store.take, task.id, attendant))
+
+    def withdraw(self, task: Task) -> bool:
+        """Withdraw a task that was not sent, and end its wait for a turn. False if it was sent, or somebody waits.
+
+        Raises `DatabaseUnavailable`.
+        """
+        is_withdrawn = self.store.withdraw(task.id)
+        if is_withdrawn:
+            self.supervisor.notify(task.id)
+        return is_withdrawn
 
     def leave_earlier(self, task: Task, attendant: str) -> None:
         """The connection `attendant` is gone before it has taken the answer of an earlier call. Never raises."""
+        self._write(partial(self.store.leave, task.id, attendant))
+
+    def _write(self, write: Callable[[], object]) -> None:
+        """Now, or once the store is available."""
         try:
-            self.store.leave(task.id, attendant)
+            write()
         except DatabaseUnavailable:
-            log.warning("Caller that has left not noted")
+            self.supervisor.maintenance.repeat(write)
 
     def _begin(self, call: Call) -> Task | None:
         task = call.task
@@ -140,6 +154,8 @@ class TaskService:
             if existing.request_digest != task.request_digest:
                 raise IdempotencyKeyReused(param="Idempotency-Key")
             self._images.count_replay(call.caller, call.receipt)
+            if call.is_async:  # it asks for the task, and does not wait for the answer
+                return existing
             if attended := self.store.attend(existing.id, call.attendant):
                 return attended
 
@@ -147,7 +163,7 @@ class TaskService:
         try:
             return self.store.begin(task, call.store_attendant)
         except DatabaseUnavailable:
-            self.supervisor.forget(call.id)
+            self.supervisor.maintenance.forget(call.id)
             raise
 
     def _cancel(self, call: Call, error: GatewayError) -> None:
@@ -156,7 +172,7 @@ class TaskService:
             if not self.store.discard(call.id):
                 self._keeper.fail(call, error, keep=False)
         except DatabaseUnavailable:
-            self.supervisor.forget(call.id)
+            self.supervisor.maintenance.forget(call.id)
 
     def _claim(self, call: Call) -> Task | None:
         """The call that a retry joins. A caller that has just left may not be noted yet, so it is looked for twice."""
@@ -181,7 +197,10 @@ class TaskService:
         if not taken:
             self._keeper.keep(call)
             self.leave(call)
-        elif call.is_stored and not call.must_be_stored and not call.is_kept and not self.store.discard(call.id):
+            return
+        with call.lock:
+            call.is_over = True  # so that a caller's leaving, which may be noted at this moment, does not register it
+        if call.is_stored and not call.must_be_stored and not call.is_kept and not self.store.discard(call.id):
             self._keeper.keep(call)
 
     def _end(self, call: Call) -> None:
@@ -189,7 +208,7 @@ class TaskService:
             call.is_over = True
         self.supervisor.remove(call)
         if call.may_be_stored and not call.is_stored:
-            self.supervisor.forget(call.id)
+            self.supervisor.maintenance.forget(call.id)
         if call.result is not None:
             call.result.close()
 
@@ -201,6 +220,7 @@ class _CallProgress:
         self._store = store
         self._keeper = keeper
         self._call = call
+        self.cancellation = call.cancellation
 
     def turn_came(self) -> None:
         call = self._call

@@ -12,9 +12,13 @@ from typing import Any
 
 from sqlalchemy import insert, select, update
 
+from app.accounts.api_key import Caller
+from app.accounts.receipt import Receipt
+from app.model_catalog import MODELS
 from app.native_thread import NativeThreads
 from app.objects.file_objects import FileObjects
 from app.objects.store import ObjectStore
+from app.services.image_request import ImageRequest
 from app.storage.answers_file import AnswersFile
 from app.storage.database import Database
 from app.storage.database_executor import DatabaseExecutor
@@ -26,6 +30,7 @@ from app.storage.task_store import INLINE_BYTES, SqlTaskStore
 from app.storage.task_tables import TASKS, WORKERS
 from app.storage.times import now
 from app.tasks.body import BytesBody
+from app.tasks.call import Call
 from app.tasks.supervisor import Supervisor
 from app.tasks.task import Answer, Task
 
@@ -64,6 +69,11 @@ def new_task(key: str | None = None, *, age: float = 0, **fields: Any) -> Task:
     return replace(task, **fields)
 
 
+def new_call(**fields: Any) -> Call:
+    request = ImageRequest(model=next(iter(MODELS)), prompt="a prompt", n=1, response_format="url")
+    return Call(Caller(CALLER), request, "generations", "a-request", Receipt(), **fields)
+
+
 def new_attendant() -> str:
     return uuid.uuid4().hex
 
@@ -80,8 +90,9 @@ def stored(store: SqlTaskStore, task: Task) -> Task:
 
 
 def park(supervisor: Supervisor) -> None:
-    """End the work of a supervisor whose test has ended: its thread never ends."""
+    """End the work of a supervisor whose test has ended: its threads never end."""
     supervisor._run_one = lambda _each: threading.Event().wait()  # type: ignore[assignment,method-assign]
+    supervisor.maintenance.run = lambda: threading.Event().wait()  # type: ignore[assignment,method-assign]
 
 
 def expire(database: Database, task: Task) -> None:

@@ -1,71 +1,37 @@
-"""The supervisor of a worker: it registers calls, wakes who waits, beats, replays the journal and survives failures."""
+"""The supervisor of a worker: it registers calls, wakes who waits, beats, and survives failures."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import select, update
 
-from app.accounts.api_key import Caller
-from app.accounts.receipt import Receipt
-from app.errors import DatabaseUnavailable, OutcomeUnknown
-from app.model_catalog import MODELS
-from app.native_thread import NativeThreads
-from app.objects.file_objects import FileObjects
-from app.services.image_request import ImageRequest
+from app.services.image_service import ImageService
 from app.spooling.json_writer import JsonBody
 from app.storage.database import Database
 from app.storage.task_store import SqlTaskStore
 from app.storage.task_tables import WORKERS
 from app.tasks.answer_journal import AnswerJournal
-from app.tasks.answer_keeper import AnswerKeeper
-from app.tasks.call import Call
 from app.tasks.supervisor import Supervisor
-from tests.support.databases import ScratchDatabase
+from app.tasks.task import TaskStore
+from app.tasks.task_service import TaskService
 from tests.support.task_stores import (
     ANSWER,
     CALLER,
-    LARGE,
-    LARGE_ANSWER,
     ago,
-    content,
     new_attendant,
+    new_call,
     new_task,
-    open_objects,
-    open_task_store,
     park,
-    silence,
     stored,
 )
-
-WAIT_SECONDS = 20
-
-
-@pytest.fixture
-def store(database: Database, tmp_path: Path) -> SqlTaskStore:
-    return open_task_store(database, open_objects(database, tmp_path / "answers"))
-
-
-@pytest.fixture
-def journal(tmp_path: Path) -> AnswerJournal:
-    return AnswerJournal(FileObjects(tmp_path / "journal", NativeThreads(0)))
-
-
-@pytest.fixture
-def supervisor(store: SqlTaskStore, journal: AnswerJournal) -> Supervisor:
-    """Not started: its thread never ends."""
-    return Supervisor(store, journal)
-
-
-def new_call(**fields: Any) -> Call:
-    request = ImageRequest(model=next(iter(MODELS)), prompt="a prompt", n=1, response_format="url")
-    return Call(Caller(CALLER), request, "generations", "a-request", Receipt(), **fields)
+from tests.support.waiting import WAIT_SECONDS, wait_until
 
 
 def test_a_registered_call_is_joined(store: SqlTaskStore, supervisor: Supervisor) -> None:
@@ -142,6 +108,38 @@ class TestThread:
         store.sweep()
         assert stored(store, call.task).is_running
 
+    def test_a_worker_whose_journal_takes_long_beats(
+        self, started: Supervisor, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As when the store of bodies does not respond."""
+        replaying, released = threading.Event(), threading.Event()
+
+        def replay(_store: TaskStore) -> None:
+            replaying.set()
+            released.wait()
+
+        monkeypatch.setattr(started.maintenance._journal, "replay", replay)
+        try:
+            assert replaying.wait(WAIT_SECONDS)
+            call = new_call(started=time.monotonic() - 60)
+            started.add(call)
+            wait_until(lambda: call.is_stored)
+            with database.connection() as connection:
+                connection.execute(update(WORKERS).values(seen_at=ago(9)))
+            wait_until(lambda: seen_at(database) > ago(8))
+        finally:
+            released.set()
+
+    def test_a_task_that_another_process_withdraws_waits_no_longer(
+        self, store: SqlTaskStore, started: Supervisor
+    ) -> None:
+        call = new_call(is_async=True)
+        store.begin(call.task, None)
+        started.add(call)
+        assert not call.cancellation.is_cancelled
+        store.withdraw(call.id)
+        wait_until(lambda: call.cancellation.is_cancelled)
+
     def test_a_large_answer_that_is_being_written_does_not_hold_the_thread_up(self, started: Supervisor) -> None:
         writing, other = (new_call(started=time.monotonic() - 60) for _ in range(2))
         writing.body = JsonBody({})
@@ -162,59 +160,6 @@ class TestThread:
         wait_until(lambda: call.is_stored)
 
 
-def wait_until(holds: Callable[[], bool]) -> None:
-    give_up = time.monotonic() + WAIT_SECONDS
-    while not holds():
-        assert time.monotonic() < give_up
-        time.sleep(0.02)
-
-
-@pytest.mark.parametrize(("stalled", "state"), [(0, "failed"), (60, "queued")])
-def test_no_worker_is_dead_after_a_stall(
-    store: SqlTaskStore, supervisor: Supervisor, database: Database, stalled: float, state: str
-) -> None:
-    task = new_task()
-    store.begin(task, None)
-    silence(database)
-    supervisor._failed_at = time.monotonic() - 60
-    supervisor._note_stall(time.time() - stalled)
-    supervisor._sweep()
-    assert stored(store, task).state == state
-
-
-# The journal, which the sweep replays
-
-
-def test_an_answer_in_the_journal_is_replayed_once(store: SqlTaskStore, journal: AnswerJournal, tmp_path: Path) -> None:
-    task = new_task("k")
-    store.begin(task, None)
-    journal.add(task, LARGE_ANSWER, keep=True)
-    for _ in range(2):
-        journal.replay(store)
-    assert content(store, task) == b"".join(LARGE)
-    assert [path for path in (tmp_path / "journal").rglob("*") if path.is_file()] == []
-
-
-def test_an_answer_is_journaled_while_the_database_is_down(
-    store: SqlTaskStore,
-    journal: AnswerJournal,
-    supervisor: Supervisor,
-    database: Database,
-    test_db: ScratchDatabase,
-) -> None:
-    call = new_call(idempotency_key="k")
-    store.begin(call.task, None)
-    call.is_stored = True
-    keeper = AnswerKeeper(store, journal, supervisor)
-    with test_db.outage():
-        keeper.fail(call, OutcomeUnknown(), keep=True)
-    wait_until(lambda: is_replayed(journal, store))
-    assert stored(store, call.task).code == "outcome_unknown"
-    silence(database)
-    store.sweep()
-    assert stored(store, call.task).http_status == 502
-
-
 def seen_at(database: Database) -> datetime:
     """When the only worker was alive."""
     with database.connection(read_only=True) as connection:
@@ -222,9 +167,27 @@ def seen_at(database: Database) -> datetime:
         return seen
 
 
-def is_replayed(journal: AnswerJournal, store: SqlTaskStore) -> bool:
-    try:
-        journal.replay(store)
-    except DatabaseUnavailable:
-        return False
-    return True
+def test_a_caller_that_leaves_with_its_answer_registers_nothing(
+    store: SqlTaskStore, journal: AnswerJournal, supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It closes its connection as soon as it has the last byte, while the call is being closed."""
+    tasks = TaskService(cast(ImageService, None), store, journal, supervisor, join_retries=True)
+    call = new_call()
+    call.body = JsonBody({})
+    registering, released = threading.Event(), threading.Event()
+    register = store.register
+
+    def register_slowly(*arguments: Any) -> None:
+        registering.set()
+        assert released.wait(WAIT_SECONDS)
+        register(*arguments)
+
+    monkeypatch.setattr(store, "register", register_slowly)
+    with ThreadPoolExecutor(2) as pool:
+        left = pool.submit(tasks.leave, call)
+        assert registering.wait(WAIT_SECONDS)
+        closed = pool.submit(tasks.close, call, taken=True)
+        time.sleep(0.1)  # until it waits for the registration, or, wrongly, is past it
+        released.set()
+        left.result(), closed.result()
+    assert store.find(CALLER, call.id) is None
