@@ -8,12 +8,14 @@ from pathlib import Path
 
 from flask import Blueprint, Flask, Response, jsonify, request
 from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import PreconditionFailed
 
 from app.errors import ImageNotFound, ImageStoreUnavailable
 from app.image_store.kept_images import KeptImages
 from app.image_store.maintenance import ImageMaintenance
 from app.image_store.store import KeptImage
 from app.objects.store import ObjectMissing, ObjectsUnavailable
+from app.web.byte_range import obeyed_range
 from app.web.request_context import current_context
 
 SIGNED_URL_SECONDS = 3600
@@ -66,11 +68,22 @@ def _send(image: KeptImage, kept_images: KeptImages, accel: bool) -> Response:
     response.last_modified = datetime.fromtimestamp(image.created, UTC)
     response.set_etag(image.id)
     try:
-        response.make_conditional(request, accept_ranges=True, complete_length=image.size)
-    except BaseException:  # 416
+        _apply_conditions(response, image.size)
+    except BaseException:  # 412 or 416
         response.close()
         raise
     return response
+
+
+def _apply_conditions(response: Response, size: int) -> None:
+    """Make it a 304 or 206 where the request asks for that. Raises werkzeug's exceptions of 412 and 416."""
+    response.accept_ranges = "bytes"
+    response.make_conditional(request)
+    if response.status_code == 412:
+        raise PreconditionFailed("The image has another ETag than If-Match has.")
+    chosen = obeyed_range(request.method, request.headers.get("Range"), size)
+    if response.status_code == 200 and chosen is not None:
+        response.make_conditional(request.environ | {"HTTP_RANGE": chosen}, accept_ranges=True, complete_length=size)
 
 
 def _response(

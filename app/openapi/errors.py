@@ -37,6 +37,7 @@ OTHERS = (
     ErrorCode("method_not_allowed", 405, False, "another method"),
     ErrorCode("request_timeout", 408, False, "the body takes too long to arrive"),
     ErrorCode("request_entity_too_large", 413, False, "a body over 16 MiB, or a form of too many parts"),
+    ErrorCode("precondition_failed", 412, False, "the image has another `ETag` than `If-Match` has"),
     ErrorCode("requested_range_not_satisfiable", 416, False, "a range outside of the image"),
     *(ErrorCode(each.code, each.status, False, each.message.rstrip(".")) for each in PROTOCOL_ERRORS.values()),
 )
@@ -64,7 +65,10 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "Task": (*KEYED, "invalid_value", "task_not_found", "not_found", "answer_expired"),
     "TaskWithdrawal": (*KEYED, "task_not_found", "not_found", "task_not_withdrawn"),
     "Usage": (*KEYED, "invalid_value", "usage_busy"),
-    "KeptImage": (*EVERY, "image_not_found", "not_found", "requested_range_not_satisfiable", "image_store_unavailable"),
+    "KeptImage": (
+        *(*EVERY, "image_not_found", "not_found", "image_store_unavailable"),
+        *("precondition_failed", "requested_range_not_satisfiable"),
+    ),
     "KeptImageDeletion": (*KEYED, "image_not_found", "not_found", "method_not_allowed", "image_store_unavailable"),
 }
 CALLS = ("Generation", "Edit")

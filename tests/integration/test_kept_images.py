@@ -98,7 +98,9 @@ RANGES = [
     ("bytes=10-19", slice(10, 20)),
     ("bytes=600000-", slice(600_000, None)),
     ("bytes=-5", slice(-5, None)),
+    ("bytes=-99999999", slice(None)),  # the last part is longer than the image
 ]
+IGNORED_RANGES = ["items=0-1", "bytes=0-1,4-5", "bytes=5-2", "bytes=x", "bytes=-0"]
 
 
 @pytest.mark.parametrize(("sent", "part"), RANGES, ids=[sent for sent, _ in RANGES])
@@ -106,6 +108,18 @@ def test_a_range(keeping: KeepingGateway, sent: str, part: slice) -> None:
     response = keeping.get(keeping.keep(LARGE_JPEG), Range=sent)
     assert (response.status_code, response.content) == (206, LARGE_JPEG[part])
     assert response.headers["Content-Range"].endswith(f"/{len(LARGE_JPEG)}")
+
+
+@pytest.mark.parametrize("sent", IGNORED_RANGES)
+def test_a_range_that_is_ignored(file_gateway: KeepingGateway, sent: str) -> None:
+    response = file_gateway.get(file_gateway.keep(), Range=sent)
+    assert (response.status_code, response.content) == (200, JPEG)
+    assert response.headers["Accept-Ranges"] == "bytes"
+
+
+def test_a_range_has_no_effect_on_head(file_gateway: KeepingGateway) -> None:
+    response = file_gateway.get(file_gateway.keep(), "HEAD", Range="bytes=0-1")
+    assert (response.status_code, response.headers["Content-Length"]) == (200, str(len(JPEG)))
 
 
 def test_a_range_beyond_the_end(file_gateway: KeepingGateway) -> None:
@@ -117,8 +131,19 @@ def test_a_range_beyond_the_end(file_gateway: KeepingGateway) -> None:
 def test_an_etag_saves_the_transfer(file_gateway: KeepingGateway) -> None:
     path = file_gateway.keep()
     etag = file_gateway.get(path).headers["ETag"]
-    response = file_gateway.get(path, **{"If-None-Match": etag})
-    assert (response.status_code, response.content) == (304, b"")
+    for more in ({}, {"Range": "bytes=0-1"}):
+        response = file_gateway.get(path, **{"If-None-Match": etag}, **more)
+        assert (response.status_code, response.content) == (304, b"")
+
+
+def test_a_precondition_that_fails_is_an_error(file_gateway: KeepingGateway) -> None:
+    path = file_gateway.keep()
+    response = file_gateway.get(path, **{"If-Match": '"another"'})
+    assert response.status_code == 412
+    assert response.json()["error"]["code"] == "precondition_failed"
+    assert response.headers["x-should-retry"] == "false"
+    etag = file_gateway.get(path).headers["ETag"]
+    assert file_gateway.get(path, **{"If-Match": etag}).content == JPEG
 
 
 def test_requests_without_a_body_leave_no_file_open(file_gateway: KeepingGateway) -> None:
