@@ -44,14 +44,16 @@ BODY = "SELECT body, body_name, body_size FROM tasks WHERE id = :id"
 
 # The newest task whose caller is gone, else the newest not joined so often. A caller that is gone is preferred, so that
 # a retry does not take the call of another one that still waits. A router that has given up may keep its connection to
-# the gateway open: then a call seems to be attended, and a call that a retry has joined may seem to be taken. The next
-# retry of the same caller joins it all the same.
+# the gateway open: then a call seems to be attended, and a call that a retry has joined may seem to be taken when it
+# ends. The next retry of the same caller, which follows within seconds, joins it all the same. An answer whose body was
+# removed to make room has nothing to take.
 _IS_LEFT = f"(attendant IS NULL OR attendant_worker NOT IN {_ALIVE})"
 CLAIMABLE = f"""
 SELECT id FROM tasks
 WHERE caller = :caller AND request_digest = :request_digest AND idempotency_key IS NULL AND NOT is_async
   AND created_at > :joinable_since AND {_IS_CURRENT}
-  AND ({_IS_LEFT} OR joins < :retry_count AND (state IN {_RUNNING} OR joins > 0))
+  AND (state IN {_RUNNING} OR body_size > 0)
+  AND ({_IS_LEFT} OR joins < :retry_count AND (state IN {_RUNNING} OR joins > 0 AND expires_at > :rejoinable_until))
 ORDER BY CASE WHEN {_IS_LEFT} THEN 0 ELSE 1 END, created_at DESC
 LIMIT 1
 """

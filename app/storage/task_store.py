@@ -26,6 +26,9 @@ from app.tasks.task import JOIN_SECONDS, Answer, Task
 
 INLINE_BYTES = 64 * 1024  # a larger body is an object
 WAITERS_SECONDS = 60  # how long an answer that is not kept lasts for those who wait
+# How long after its end an answer that a retry seems to have taken may be joined once more. Between two tries the SDKs
+# wait for up to 8 s.
+REJOIN_SECONDS = 15
 TAKEN = "taken"  # the attendant of a task whose answer somebody has
 MAX_IDS = 500  # in one query
 # Columns of a task that is added.
@@ -108,6 +111,7 @@ class SqlTaskStore:
             "retry_count": retry_count,
             "joinable_since": now() - timedelta(seconds=JOIN_SECONDS),
             "alive_since": now() - timedelta(seconds=sql.DEAD_SECONDS),
+            "rejoinable_until": now() + self._keep - timedelta(seconds=REJOIN_SECONDS),
             "now": now(),
         }
         # Most retries have nothing to join: a read does not wait for the writer.

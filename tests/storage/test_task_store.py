@@ -13,7 +13,7 @@ import pytest
 
 from app.objects.store import ObjectStore
 from app.storage.database import Database
-from app.storage.task_store import SqlTaskStore
+from app.storage.task_store import REJOIN_SECONDS, SqlTaskStore
 from app.tasks.body import AnswerMissing
 from app.tasks.task import JOIN_SECONDS, Task
 from tests.support.databases import ScratchDatabase, on_every_store
@@ -28,6 +28,7 @@ from tests.support.task_stores import (
     SMALL,
     body_names,
     content,
+    end_earlier,
     expire,
     new_attendant,
     new_task,
@@ -153,6 +154,28 @@ def test_an_answer_that_was_left_is_joined_and_one_that_was_taken_is_not(store: 
     assert claim(store, 1, attendant) == task.id
     store.take(task.id, attendant)
     assert claim(store) is None
+
+
+def test_a_second_retry_joins_for_some_seconds_what_the_first_seems_to_have_taken(
+    store: SqlTaskStore, database: Database
+) -> None:
+    """A router that has given up may take the answer on the connection that it left open."""
+    task, first = running(store, attended=False), new_attendant()
+    assert claim(store, 1, first) == task.id
+    store.finish(task, ANSWER, keep=True)
+    store.take(task.id, first)
+    assert [claim(store, 1), claim(store, 2)] == [None, task.id]
+    end_earlier(database, task, REJOIN_SECONDS)
+    assert claim(store, 3) is None
+
+
+def test_a_retry_does_not_join_a_call_whose_body_was_removed(database: Database, objects: ObjectStore) -> None:
+    """It has no key by which it could be told that the answer has expired."""
+    store = open_task_store(database, objects, max_bytes=2 * len(LARGE) - 1)
+    removed, newer = running(store, attended=False), running(store, attended=False)
+    for task in (removed, newer):
+        store.finish(task, LARGE_ANSWER, keep=True)
+    assert [claim(store), claim(store)] == [newer.id, None]
 
 
 def test_a_retry_does_not_join_an_answer_that_is_not_kept(store: SqlTaskStore) -> None:

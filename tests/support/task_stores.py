@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,6 +14,7 @@ from sqlalchemy import insert, select, update
 
 from app.accounts.api_key import Caller
 from app.accounts.receipt import Receipt
+from app.errors import DatabaseUnavailable
 from app.model_catalog import MODELS
 from app.native_thread import NativeThreads
 from app.objects.file_objects import FileObjects
@@ -33,6 +34,7 @@ from app.tasks.body import BytesBody
 from app.tasks.call import Call
 from app.tasks.supervisor import Supervisor
 from app.tasks.task import Answer, Task
+from app.tasks.task_maintenance import TaskMaintenance
 
 CALLER, DIGEST = "a-caller", "d" * 64
 SMALL = BytesBody(b'{"data": []}')
@@ -95,8 +97,25 @@ def park(supervisor: Supervisor) -> None:
     supervisor.maintenance.run = lambda: threading.Event().wait()  # type: ignore[assignment,method-assign]
 
 
+def runs(maintenance: TaskMaintenance) -> bool:
+    """One run, False while the store is unavailable."""
+    try:
+        maintenance.run()
+    except DatabaseUnavailable:
+        return False
+    return True
+
+
 def expire(database: Database, task: Task) -> None:
     _change(database, update(TASKS).where(TASKS.c.id == task.id).values(expires_at=ago(1)))
+
+
+def end_earlier(database: Database, task: Task, seconds: float) -> None:
+    """The task ended `seconds` earlier than it did."""
+    [expires_at] = _read(database, select(TASKS.c.expires_at).where(TASKS.c.id == task.id))
+    _change(
+        database, update(TASKS).where(TASKS.c.id == task.id).values(expires_at=expires_at - timedelta(seconds=seconds))
+    )
 
 
 def silence(database: Database, seconds: float = 9) -> None:
@@ -108,12 +127,16 @@ def silence(database: Database, seconds: float = 9) -> None:
 
 
 def body_names(database: Database) -> list[str]:
-    with database.connection(read_only=True) as connection:
-        return [name for name in connection.scalars(select(TASKS.c.body_name)) if name]
+    return [name for name in _read(database, select(TASKS.c.body_name)) if name]
 
 
 def ago(seconds: float) -> datetime:
     return now() - timedelta(seconds=seconds)
+
+
+def _read(database: Database, query: Any) -> Sequence[Any]:
+    with database.connection(read_only=True) as connection:
+        return connection.scalars(query).all()
 
 
 def _change(database: Database, statement: Any) -> None:
