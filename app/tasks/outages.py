@@ -16,9 +16,10 @@ class Outages:
     """
 
     def __init__(self) -> None:
-        # A start counts as an outage: the other workers of the instance have not shown that they are alive yet.
+        # A start counts as an outage: the other workers of the instance have not shown that they are alive yet. It is
+        # that of the master process: a worker that replaces a dead one does not wait.
         self._failed_at = time.monotonic()
-        self._round_at = time.time()
+        self._round_at: float | None = None
 
     def store_failed(self) -> None:
         self._failed_at = time.monotonic()
@@ -34,4 +35,4 @@ class Outages:
         return not self._is_stalled() and time.monotonic() > self._failed_at + BEAT_AGAIN_SECONDS
 
     def _is_stalled(self) -> bool:
-        return time.time() > self._round_at + STALL_SECONDS
+        return self._round_at is not None and time.time() > self._round_at + STALL_SECONDS

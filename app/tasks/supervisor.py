@@ -148,7 +148,8 @@ class Supervisor:
             self.register(old)
 
     def _beat(self) -> None:
-        if self._waiters or any(call.is_stored for call in list(self._calls.values())):
+        # While writes must be repeated, the tasks that they are about are not to be taken for those of a dead worker.
+        if self._waiters or self.maintenance.has_writes or any(call.is_stored for call in list(self._calls.values())):
             self._store.beat()
 
 

@@ -37,6 +37,11 @@ class TaskMaintenance:
         """Run every `INTERVAL_SECONDS` in a daemon thread of this process."""
         threading.Thread(target=self._run_forever, name="task-maintenance", daemon=True).start()
 
+    @property
+    def has_writes(self) -> bool:
+        """Whether writes are still to be repeated."""
+        return bool(self._writes)
+
     def repeat(self, write: Callable[[], object]) -> None:
         """Call `write` once the store is available. It may have taken effect although the store said it was not."""
         self._writes.append(write)

@@ -29,7 +29,7 @@ from app.tasks.answer_journal import AnswerJournal
 from app.tasks.answer_keeper import AnswerKeeper
 from app.tasks.call import SHORT_WAIT_MS, Call
 from app.tasks.supervisor import Supervisor
-from app.tasks.task import Task, TaskStore
+from app.tasks.task import Task, TaskStore, error_answer
 
 log = logging.getLogger(__name__)
 
@@ -200,8 +200,20 @@ class TaskService:
             return
         with call.lock:
             call.is_over = True  # so that a caller's leaving, which may be noted at this moment, does not register it
-        if call.is_stored and not call.must_be_stored and not call.is_kept and not self.store.discard(call.id):
-            self._keeper.keep(call)
+        if not call.is_stored or call.must_be_stored or call.is_kept:
+            return
+        try:
+            is_joined = not self.store.discard(call.id)
+        except DatabaseUnavailable:
+            self.supervisor.maintenance.repeat(partial(self._discard_late, call.task))
+        else:
+            if is_joined:
+                self._keeper.keep(call)
+
+    def _discard_late(self, task: Task) -> None:
+        """A call whose answer was taken, and is gone: a retry that has joined it meanwhile has nothing to take."""
+        if not self.store.discard(task.id):
+            self.store.finish(task, error_answer(OutcomeUnknown()), keep=True)
 
     def _end(self, call: Call) -> None:
         with call.lock:

@@ -45,6 +45,14 @@ def test_a_start_is_an_outage(found: Outages, clock: Clock) -> None:
     assert found.are_over()
 
 
+def test_a_worker_that_replaces_a_dead_one_does_not_wait(found: Outages, clock: Clock) -> None:
+    """It is forked long after the start; the others have beaten meanwhile."""
+    clock.seconds += 60
+    assert found.are_over()
+    found.round_begins()
+    assert found.are_over()
+
+
 def test_workers_have_time_to_beat_after_a_failure_of_the_store(found: Outages, clock: Clock) -> None:
     pass_time(found, clock, 7)
     found.store_failed()

@@ -12,6 +12,7 @@ from typing import Any, cast
 import pytest
 from sqlalchemy import select, update
 
+from app.errors import DatabaseUnavailable
 from app.services.image_service import ImageService
 from app.spooling.json_writer import JsonBody
 from app.storage.database import Database
@@ -21,6 +22,7 @@ from app.tasks.answer_journal import AnswerJournal
 from app.tasks.supervisor import Supervisor
 from app.tasks.task import TaskStore
 from app.tasks.task_service import TaskService
+from tests.support.databases import ScratchDatabase
 from tests.support.task_stores import (
     ANSWER,
     CALLER,
@@ -29,6 +31,7 @@ from tests.support.task_stores import (
     new_call,
     new_task,
     park,
+    runs,
     stored,
 )
 from tests.support.waiting import WAIT_SECONDS, wait_until
@@ -165,6 +168,59 @@ def seen_at(database: Database) -> datetime:
     with database.connection(read_only=True) as connection:
         seen: datetime = connection.execute(select(WORKERS.c.seen_at)).scalar_one()
         return seen
+
+
+def test_a_caller_that_leaves_during_an_outage_is_noted_after_it(
+    store: SqlTaskStore, journal: AnswerJournal, supervisor: Supervisor, test_db: ScratchDatabase
+) -> None:
+    """Else its SDK's retry would find a call that somebody waits for, and be drawn and charged anew."""
+    tasks = TaskService(cast(ImageService, None), store, journal, supervisor, join_retries=True)
+    call = new_call()
+    assert supervisor.register([call])
+    with test_db.outage():
+        tasks.leave(call)
+    wait_until(lambda: runs(supervisor.maintenance))
+    store.finish(call.task, ANSWER, keep=True)
+    joined = store.claim(CALLER, call.digest, 1, new_attendant())
+    assert joined is not None
+    assert joined.id == call.id
+
+
+def test_a_call_that_is_taken_during_an_outage_is_discarded_after_it(
+    store: SqlTaskStore, journal: AnswerJournal, supervisor: Supervisor, test_db: ScratchDatabase
+) -> None:
+    """Meanwhile its worker goes on beating, else another worker would fail it as unknown."""
+    tasks = TaskService(cast(ImageService, None), store, journal, supervisor, join_retries=True)
+    call = new_call()
+    call.body = JsonBody({})
+    assert supervisor.register([call])
+    with test_db.outage():
+        tasks.close(call, taken=True)
+        assert supervisor.maintenance.has_writes
+    wait_until(lambda: runs(supervisor.maintenance))
+    assert store.find(CALLER, call.id) is None
+    assert not supervisor.maintenance.has_writes
+
+
+def test_a_retry_that_joins_meanwhile_gets_no_answer(
+    store: SqlTaskStore, journal: AnswerJournal, supervisor: Supervisor, test_db: ScratchDatabase
+) -> None:
+    tasks = TaskService(cast(ImageService, None), store, journal, supervisor, join_retries=True)
+    call = new_call()
+    call.body = JsonBody({})
+    assert supervisor.register([call])
+    with test_db.outage():
+        tasks.close(call, taken=True)
+    wait_until(lambda: joins(store, call.id))
+    wait_until(lambda: runs(supervisor.maintenance))
+    assert stored(store, call.task).code == "outcome_unknown"
+
+
+def joins(store: SqlTaskStore, task_id: str) -> bool:
+    try:
+        return store.attend(task_id, new_attendant()) is not None
+    except DatabaseUnavailable:
+        return False
 
 
 def test_a_caller_that_leaves_with_its_answer_registers_nothing(

@@ -27,6 +27,7 @@ from tests.support.task_stores import (
     new_task,
     open_objects,
     open_task_store,
+    runs,
     silence,
     stored,
 )
@@ -65,14 +66,6 @@ def test_a_write_is_repeated_once_the_store_is_available(
     wait_until(lambda: runs(maintenance))
     assert store.withdraw(task.id)  # nobody attends it
     assert not maintenance._writes
-
-
-def runs(maintenance: TaskMaintenance) -> bool:
-    try:
-        maintenance.run()
-    except DatabaseUnavailable:
-        return False
-    return True
 
 
 # The journal
