@@ -20,7 +20,7 @@ SUCCESS, OTHER = "0", "other"
 # A file of a worker is empty for a moment after it is created.
 EMPTY_FILE_ATTEMPTS = 50
 EMPTY_FILE_PAUSE_SECONDS = 0.02
-# How an answer is taken: on the connection that began the call, by a retry that joined it, by an idempotency key, from
+# How an answer is taken: on the connection that began the call, by a retry that joined it, by an idempotency key, as
 # a task, as a stream, or not at all, because the caller had left.
 WAYS = ("connection", "retry", "idempotency_key", "task", "stream", "nobody")
 

@@ -20,11 +20,10 @@ class Receipt:
     queued_ms: int | None = None
     upstream_key: str | None = None
 
-    def headers(self) -> dict[str, str]:
+    def headers(self, *, is_final: bool = True) -> dict[str, str]:
+        """The charge is left out while it is not final."""
         headers = dict(self.limits)
-        numbers = {
-            "x-amux-charged": self.charged,
-            "x-amux-balance": self.balance,
-            "x-amux-queued-ms": self.queued_ms,
-        }
+        numbers = {"x-amux-queued-ms": self.queued_ms}
+        if is_final:
+            numbers |= {"x-amux-charged": self.charged, "x-amux-balance": self.balance}
         return headers | {name: str(number) for name, number in numbers.items() if number is not None}

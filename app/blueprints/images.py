@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flask import Blueprint
 from flask.typing import ResponseReturnValue
@@ -37,6 +37,8 @@ class Operation:
         context = current_context()
         caller = context.known_caller
         image_request = schema.read(body, caller.response_format)
+        if is_async and image_request.stream:  # a task has one result
+            image_request = replace(image_request, stream=False, ignored=(*image_request.ignored, "stream"))
         context.set_request(image_request)
         return Call(
             caller,

@@ -23,6 +23,8 @@ MAX_WAIT_SECONDS = 60
 MAX_LISTED = 100
 DEFAULT_LISTED = 20
 RETRY_AFTER_SECONDS = 5
+# Those of the call, not of the response that tells of it.
+ANSWER_HEADERS = ("x-minimax-trace-id", "x-amux-image-store")
 
 _ID_PATTERN = re.compile("[0-9a-f]{32}", re.ASCII)
 
@@ -80,7 +82,10 @@ def _running(task: Task) -> Response:
 
 
 def _ended(task: Task, store: TaskStore) -> Response:
-    current_context().taken = "task"
+    context = current_context()
+    context.taken = "task"
+    headers = task.headers or {}
+    context.answer_headers = {name: headers[name] for name in ANSWER_HEADERS if name in headers}
     try:
         return _with_result(task, stored_body(store, task))
     except StoredError as error:

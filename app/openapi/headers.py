@@ -56,7 +56,7 @@ CALL_HEADERS = (
 )
 IMAGE_HEADERS = (*KEYED_HEADERS, *CALL_HEADERS, "x-amux-image-store", "cache-control")
 ERROR_HEADERS = (*KEYED_HEADERS, "x-should-retry", "retry-after", "cache-control")
-TASK_HEADERS = (*KEYED_HEADERS, "cache-control", "retry-after")
+TASK_HEADERS = (*KEYED_HEADERS, "cache-control", "retry-after", "x-minimax-trace-id", "x-amux-image-store")
 ACCEPTED_HEADERS = (*KEYED_HEADERS, *CALL_HEADERS, "cache-control", "location", "preference-applied")
 
 

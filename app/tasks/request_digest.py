@@ -10,8 +10,8 @@ from dataclasses import asdict, replace
 from app.services.image_request import ImageRequest
 from app.spooling.spooled_text import SpooledText
 
-# How the answer is taken is no part of the request, and neither are fields without effect.
-_NOT_PART = ("stream", "ignored", "subject_reference", "model")
+# Fields without effect, and those that are written apart.
+_NOT_PART = ("ignored", "subject_reference", "model")
 
 
 def request_digest(operation: str, request: ImageRequest) -> str:

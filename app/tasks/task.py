@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
 
-from app.errors import GatewayError
+from app.errors import GatewayError, UpstreamError
 from app.tasks.body import Body, BytesBody
 
 State = Literal["queued", "in_progress", "completed", "failed"]
@@ -29,7 +29,10 @@ class Answer:
 
 
 def error_answer(error: GatewayError) -> Answer:
-    return Answer(error.http_status, BytesBody.of_document(error.envelope()), error.headers(), error.code)
+    headers = error.headers()
+    if isinstance(error, UpstreamError) and error.trace_id:
+        headers["x-minimax-trace-id"] = error.trace_id
+    return Answer(error.http_status, BytesBody.of_document(error.envelope()), headers, error.code)
 
 
 @dataclass(frozen=True)

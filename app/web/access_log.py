@@ -47,7 +47,7 @@ def _count(context: RequestContext, endpoint: str, status: int, bytes_in: int, b
     metrics.REQUEST_SECONDS.labels(endpoint).observe(context.seconds)
     metrics.REQUEST_BYTES.inc(bytes_in)
     metrics.RESPONSE_BYTES.inc(bytes_out)
-    if context.taken is not None:
+    if context.taken is not None and context.is_image_request:  # a task is counted once, however often it is fetched
         metrics.ANSWERS_TAKEN.labels(context.taken).inc()
     if context.upstream_code is not None and context.upstream_ms is not None:  # None: a key rests, no call was made
         metrics.count_upstream_call(context.upstream_code)

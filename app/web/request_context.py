@@ -86,13 +86,23 @@ class RequestContext:
         return 0 if self.is_earlier else self.n or 0
 
     @property
+    def is_charge_final(self) -> bool:
+        """False for a response whose call still runs: a task's 202, or a stream whose head does not wait for it."""
+        has_outcome = self.code is not None or self.upstream_code is not None
+        return not self.is_deferred or self.is_earlier or has_outcome
+
+    @property
     def seconds(self) -> float:
         """Seconds since the request was read."""
         return time.monotonic() - self.started
 
     def headers(self) -> dict[str, str]:
         """The headers of every response."""
-        headers = {**self.answer_headers, "x-request-id": self.request_id, **self.receipt.headers()}
+        headers = {
+            **self.answer_headers,
+            "x-request-id": self.request_id,
+            **self.receipt.headers(is_final=self.is_charge_final),
+        }
         if self.is_replay:
             headers["idempotent-replayed"] = "true"
         if self.trace_id:

@@ -22,20 +22,17 @@ from tests.support.kept_images import LARGE_JPEG, drawing
 
 GENERATIONS = "/v1/images/generations"
 CALL = {"model": "MiniMax-Image-01", "prompt": "an otter", "response_format": "b64_json"}
+STREAM = CALL | {"stream": True}
 KEY = {"Idempotency-Key": "order 1"}
 
 
 @pytest.fixture
 def answered(upstream: FakeMinimax, make_client: MakeClient, tmp_path: Path) -> FlaskClient:
-    """A gateway that has a large answer to `KEY`."""
+    """A gateway that has a large answer to `STREAM` with `KEY`."""
     upstream.script = respond(drawing(LARGE_JPEG))
     client = make_client(state_folder=str(tmp_path))
-    assert client.post(GENERATIONS, json=CALL, headers=KEY).status_code == 200
+    assert client.post(GENERATIONS, json=STREAM, headers=KEY).status_code == 200
     return client
-
-
-def ask(client: FlaskClient, *, stream: bool) -> TestResponse:
-    return client.post(GENERATIONS, json=CALL | {"stream": stream}, headers=KEY)
 
 
 def code_of(response: TestResponse) -> str:
@@ -47,16 +44,18 @@ def test_a_stream_of_half_an_answer_is_410(upstream: FakeMinimax, answered: Flas
     """A disk may lose what was written; the other way of losing it is an eviction while it is read."""
     [body] = [path for path in (tmp_path / "answers").rglob("*") if path.is_file()]
     body.write_bytes(body.read_bytes()[:1000])
-    response = ask(answered, stream=True)
+    response = answered.post(GENERATIONS, json=STREAM, headers=KEY)
     assert (response.status_code, code_of(response)) == (410, "answer_expired")
     assert len(upstream.received) == 1
 
 
-@pytest.mark.parametrize("stream", [False, True], ids=["JSON", "stream"])
+@pytest.mark.parametrize("sent", [CALL, STREAM], ids=["JSON", "stream"])
 def test_an_answer_that_cannot_be_looked_up_is_not_taken(
-    answered: FlaskClient, monkeypatch: pytest.MonkeyPatch, stream: bool
+    answered: FlaskClient, monkeypatch: pytest.MonkeyPatch, sent: dict[str, object]
 ) -> None:
     """The earlier call may have been sent, so the error must not say that nothing was."""
+    key = {"Idempotency-Key": f"of {sent}"}
+    assert answered.post(GENERATIONS, json=sent, headers=key).status_code == 200
     supervisor: Supervisor = answered.application.extensions["task_supervisor"]
     store = supervisor._store
     assert isinstance(store, SqlTaskStore)
@@ -68,12 +67,12 @@ def test_an_answer_that_cannot_be_looked_up_is_not_taken(
     with monkeypatch.context() as broken:
         broken.setattr(store, "ended", fail)
         broken.setattr(store, "take", lambda task_id, _attendant: taken.append(task_id))
-        response = ask(answered, stream=stream)
+        response = answered.post(GENERATIONS, json=sent, headers=key)
     assert (response.status_code, code_of(response)) == (503, "storage_unavailable")
     assert response.headers["x-should-retry"] == "true"
     assert "Nothing was sent" not in response.get_data(as_text=True)
     assert taken == []
-    assert ask(answered, stream=stream).status_code == 200
+    assert answered.post(GENERATIONS, json=sent, headers=key).status_code == 200
 
 
 def test_the_answer_of_a_head_request_is_closed(answered: FlaskClient) -> None:

@@ -1,12 +1,16 @@
-"""Tasks that wait for their turn are withdrawn: nothing is sent, and they take up no slot."""
+"""Tasks of a gateway whose upstream key is busy: they wait for their turn, and are withdrawn."""
 
 from __future__ import annotations
 
+import pytest
 from flask.testing import FlaskClient
+from prometheus_client import REGISTRY
 from werkzeug.test import TestResponse
 
 from app.tasks.background import background_calls
-from tests.support.fake_minimax import FakeMinimax
+from tests.support.fake_minimax import FakeMinimax, error_response, respond, success
+from tests.support.images import JPEG
+from tests.support.kept_images import drawing
 from tests.support.waiting import wait_until
 
 PATH = "/v1/images/generations/async"
@@ -57,6 +61,44 @@ def test_a_task_that_was_begun_twice_is_withdrawn(upstream: FakeMinimax, paced: 
     assert paced.delete(first).status_code == 200
     wait_until(lambda: background_calls.count == 0)
     assert len(upstream.received) == 1
+
+
+def test_a_task_has_one_result_also_if_it_asks_for_a_stream(upstream: FakeMinimax, paced: FlaskClient) -> None:
+    upstream.script = respond(drawing(JPEG))
+    begun = paced.post(PATH, json=CALL | {"stream": True})
+    assert begun.headers["x-amux-ignored"] == "stream"
+    shown = paced.get(f"{begun.headers['Location']}?wait=20").json
+    assert shown is not None
+    assert [list(item) for item in shown["result"]["data"]] == [["b64_json"]]
+
+
+@pytest.mark.parametrize("script", [success(), error_response(1026)], ids=["completed", "failed"])
+def test_a_task_has_the_trace_id_of_its_call(upstream: FakeMinimax, paced: FlaskClient, script: bytes) -> None:
+    upstream.script = respond(script, headers={"Trace-Id": "trace-1"})
+    path = begin(paced)
+    shown = paced.get(f"{path}?wait=20")
+    assert shown.headers["x-minimax-trace-id"] == "trace-1"
+    assert "x-should-retry" not in shown.headers  # that of the call is not that of the GET
+
+
+def test_a_replayed_error_has_the_trace_id_of_its_call(upstream: FakeMinimax, paced: FlaskClient) -> None:
+    upstream.script = respond(error_response(1026), headers={"Trace-Id": "trace-1"})
+    replies = [paced.post("/v1/images/generations", json=CALL, headers=KEY) for _ in range(2)]
+    assert [reply.headers["x-minimax-trace-id"] for reply in replies] == ["trace-1"] * 2
+    assert len(upstream.received) == 1
+
+
+def test_a_task_is_counted_once_however_often_it_is_fetched(upstream: FakeMinimax, paced: FlaskClient) -> None:
+    before = taken_as_task()
+    path = begin(paced)
+    for _ in range(2):
+        paced.get(f"{path}?wait=20")
+    wait_until(lambda: background_calls.count == 0)
+    assert taken_as_task() == before + 1
+
+
+def taken_as_task() -> float:
+    return REGISTRY.get_sample_value("amux_answers_taken_total", {"way": "task"}) or 0
 
 
 def test_the_202_of_a_task_that_has_ended_says_so(upstream: FakeMinimax, paced: FlaskClient) -> None:
