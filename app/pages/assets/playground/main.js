@@ -73,11 +73,12 @@ async function start() {
   const call = await nextCall();
   if (running !== pending) return; // it was cancelled meanwhile
   setRunning(call);
+  if (unknown === call) unknown = null; // the catch below sets it again if that is still so
   try {
     await call.run((status) => { if (running === call) progress.show(status); });
     await keep(call);
   } catch (error) {
-    unknown = call.task ? null : call;
+    if (!call.task) unknown = call;
     if (running === call && error.name !== "AbortError") showProblem(error, call);
   } finally {
     if (running === call) setRunning(null);

@@ -1,0 +1,49 @@
+"""Requests and responses that are lost on their way: a call is drawn once, its images arrive, and its cost is true."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import Page, Request, Route, expect
+
+from tests.browser.playground import Playground
+from tests.browser.site import Site
+
+CALLS = re.compile(r"/v1/images/\w+/async$")
+TASK = re.compile(r"/v1/images/tasks/\w+\?wait=")
+
+
+@pytest.fixture
+def playground(page: Page, site: Site) -> Playground:
+    return Playground(page).open(site.new_key())
+
+
+def is_call(request: Request) -> bool:
+    return request.method == "POST"
+
+
+def draw_new(playground: Playground, prompt: str) -> str:
+    """Draw, wait for the end, and return the idempotency key of the call."""
+    with playground.page.expect_request(is_call) as sent:
+        playground.draw(prompt)
+    expect(playground.draw_button).to_be_visible()
+    expect(playground.error).to_have_count(0)
+    return str(sent.value.headers["idempotency-key"])
+
+
+def test_a_call_is_repeated_until_it_is_drawn_and_then_made_anew(playground: Playground) -> None:
+    failed: list[str] = []
+
+    def fail(route: Route) -> None:
+        failed.append(route.request.headers["idempotency-key"])
+        route.abort()
+
+    playground.page.route(CALLS, fail)
+    playground.draw("A pier")
+    expect(playground.error).to_contain_text("network")
+    playground.page.unroute(CALLS)
+    assert len(failed) > 1
+    keys = [draw_new(playground, "A pier") for _ in range(3)]
+    assert set(failed) == {keys[0]}
+    assert len(set(keys)) == 3
