@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import Page, Request, Route, expect
+from playwright.sync_api import Page, Request, Response, Route, expect
 
 from tests.browser.playground import Playground
 from tests.browser.site import Site
 
 CALLS = re.compile(r"/v1/images/\w+/async$")
-TASK = re.compile(r"/v1/images/tasks/\w+\?wait=")
 
 
 @pytest.fixture
@@ -21,6 +20,10 @@ def playground(page: Page, site: Site) -> Playground:
 
 def is_call(request: Request) -> bool:
     return request.method == "POST"
+
+
+def is_replay(response: Response) -> bool:
+    return "idempotent-replayed" in response.headers
 
 
 def draw_new(playground: Playground, prompt: str) -> str:
@@ -47,3 +50,20 @@ def test_a_call_is_repeated_until_it_is_drawn_and_then_made_anew(playground: Pla
     keys = [draw_new(playground, "A pier") for _ in range(3)]
     assert set(failed) == {keys[0]}
     assert len(set(keys)) == 3
+
+
+def test_the_cost_of_a_call_whose_first_response_was_lost(playground: Playground) -> None:
+    lost: list[str] = []
+
+    def lose_first(route: Route) -> None:
+        if lost:
+            route.continue_()
+            return
+        lost.append(route.fetch().headers["x-request-id"])
+        route.abort()
+
+    playground.page.route(CALLS, lose_first)
+    with playground.page.expect_response(is_replay) as replay:
+        playground.draw("A pier")
+    expect(playground.page.get_by_text("Cost 0.01 USD. Balance 0.99 USD.").first).to_be_visible()
+    assert replay.value.headers["x-request-id"] == lost[0]

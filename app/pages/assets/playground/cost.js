@@ -5,6 +5,7 @@ import { formatMoney } from "../common/money.js";
 
 const ATTEMPTS = 5; // the usage row is written just after the answer
 const PAUSE_MS = 200;
+const TASK = "task"; // what `taken` is of the attempt that began the call; others with its request id cost nothing
 
 /** The price of `n` images of a model, as a sentence. Empty where there is no price. */
 export function describePrice(model, n) {
@@ -16,13 +17,13 @@ export function describePrice(model, n) {
 
 /**
  * What the call with this request id has cost, and the balance now.
- * @returns {Promise<?{charged: number, balance: ?number}>} in micro-units; null if the gateway keeps no usage.
+ * @returns {Promise<?{charged: number, balance: ?number}>} in micro-units; null if the gateway has no usage of it.
  */
 export async function readCost(requestId) {
   for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
     const requests = await getJson("/v1/usage/requests?limit=100").then(({ json }) => json.data, () => null);
     if (requests === null) return null;
-    const row = requests.find((each) => each.request_id === requestId);
+    const row = requests.find((each) => each.request_id === requestId && each.taken === TASK);
     if (row) return { charged: row.charged, balance: await readBalance() };
     await new Promise((resolve) => { setTimeout(resolve, PAUSE_MS); });
   }

@@ -16,7 +16,7 @@ const RETRIED = new Set([
 ]);
 
 export class Task {
-  /** @param {string} requestId of the request that began the call, as in usage and in logs. */
+  /** @param {string} requestId of the call in usage and in logs, unless a proxy gives each attempt an id of its own. */
   constructor(id, requestId) {
     this.id = id;
     this.requestId = requestId;
@@ -29,7 +29,8 @@ export class Task {
    */
   static async begin(fields, idempotencyKey, signal) {
     const path = `/v1/images/${fields.image ? "edits" : "generations"}/async`;
-    const headers = { "Idempotency-Key": idempotencyKey };
+    // The attempts share a request id: the usage of the call is found even if the response that named it was lost.
+    const headers = { "Idempotency-Key": idempotencyKey, "X-Request-Id": idempotencyKey };
     const begun = await repeat(() => postJson(path, fields, { headers, signal }));
     return new Task(begun.json.id, begun.headers.get("x-request-id"));
   }
