@@ -11,6 +11,7 @@ from tests.browser.playground import Playground
 from tests.browser.site import Site
 
 CALLS = re.compile(r"/v1/images/\w+/async$")
+TASK = re.compile(r"/v1/images/tasks/\w+\?wait=")
 
 
 @pytest.fixture
@@ -67,3 +68,36 @@ def test_the_cost_of_a_call_whose_first_response_was_lost(playground: Playground
         playground.draw("A pier")
     expect(playground.page.get_by_text("Cost 0.01 USD. Balance 0.99 USD.").first).to_be_visible()
     assert replay.value.headers["x-request-id"] == lost[0]
+
+
+@pytest.mark.parametrize("path", [CALLS, TASK], ids=["call", "task"])
+def test_a_response_that_is_cut_short_is_asked_for_again(playground: Playground, path: re.Pattern[str]) -> None:
+    cut: list[str] = []
+
+    def cut_first(route: Route) -> None:
+        if cut:
+            route.continue_()
+            return
+        response = route.fetch()
+        cut.append(response.text()[:-9])
+        route.fulfill(response=response, body=cut[0])
+
+    playground.page.route(path, cut_first)
+    playground.draw("A pier")
+    expect(playground.images).to_have_count(1)
+    assert len(cut) == 1
+
+
+def test_a_kept_image_that_is_cut_short_leaves_its_url(playground: Playground) -> None:
+    """The other images of the call are shown all the same."""
+    source = playground.page.locator("script[src*=playground]").get_attribute("src") or ""
+    sorted_items = playground.page.evaluate(
+        """async (url) => {
+            const { sortAnswer } = await import(url);
+            Response.prototype.blob = () => Promise.reject(new TypeError("cut"));
+            const { images, urls } = await sortAnswer([{ url: `${location.origin}/` }, { b64_json: "/9g=" }]);
+            return [images.length, urls];
+        }""",
+        source.replace("main.js", "answer.js"),
+    )
+    assert sorted_items == [1, [playground.page.url]]

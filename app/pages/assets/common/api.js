@@ -30,7 +30,7 @@ export async function request(path, { method = "GET", body, headers = {}, signal
  */
 export async function getJson(path, options = {}) {
   const response = await request(path, options);
-  return { json: await response.json(), headers: response.headers };
+  return { json: await readJson(response), headers: response.headers };
 }
 
 /** `getJson` of a POST with a JSON body. */
@@ -52,6 +52,15 @@ async function send(path, options) {
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new ApiError({ message: "The gateway could not be reached.", status: 0, code: "network" });
+  }
+}
+
+async function readJson(response) {
+  try {
+    return await response.json();
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ApiError({ message: "The response was cut short.", status: 0, code: "interrupted" });
   }
 }
 

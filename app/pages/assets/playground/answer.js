@@ -21,5 +21,5 @@ export async function sortAnswer(items) {
 async function readImage(url) {
   if (url.startsWith("data:")) return blobOfBase64(url.slice(url.indexOf(",") + 1));
   if (!url.startsWith(`${location.origin}/`)) return null;
-  return fetch(url).then((response) => (response.ok ? response.blob() : null), () => null);
+  return fetch(url).then((response) => (response.ok ? response.blob() : null)).catch(() => null);
 }
