@@ -101,3 +101,25 @@ def test_a_kept_image_that_is_cut_short_leaves_its_url(playground: Playground) -
         source.replace("main.js", "answer.js"),
     )
     assert sorted_items == [1, [playground.page.url]]
+
+
+@pytest.mark.parametrize("failures", [0, 1], ids=["sending", "pause"])
+def test_a_call_that_was_cancelled_while_it_was_sent_is_drawn_by_the_next_press(
+    playground: Playground, failures: int
+) -> None:
+    page = playground.page
+    sent: list[Request] = []
+
+    def hold(route: Route) -> None:
+        sent.append(route.request)
+        if len(sent) <= failures:
+            route.abort()
+
+    page.route(CALLS, hold)
+    with page.expect_event("requestfailed" if failures else "request", is_call):
+        playground.draw("A pier")
+    playground.cancel_button.click()
+    expect(page.get_by_text("Cancelled while it was sent.")).to_be_visible()
+    page.unroute(CALLS)
+    assert draw_new(playground, "A pier") == sent[0].headers["idempotency-key"]
+    expect(playground.images).to_have_count(1)

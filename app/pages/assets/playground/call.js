@@ -16,7 +16,7 @@ export class Call {
     this.time = Date.now();
     this.sent = { ...fields, ...(image ? { image } : {}) };
     this.idempotencyKey = randomKey();
-    this.sending = new AbortController();
+    this.sending = null;
     this.task = null;
     this.images = [];
     this.urls = [];
@@ -32,6 +32,7 @@ export class Call {
    */
   async run(onstatus) {
     onstatus("sending");
+    this.sending = new AbortController(); // that of a run before may have been aborted
     this.task = await Task.begin(this.sent, this.idempotencyKey, this.sending.signal);
     try {
       const response = await this.task.result(onstatus);

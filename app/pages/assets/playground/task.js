@@ -31,7 +31,7 @@ export class Task {
     const path = `/v1/images/${fields.image ? "edits" : "generations"}/async`;
     // The attempts share a request id: the usage of the call is found even if the response that named it was lost.
     const headers = { "Idempotency-Key": idempotencyKey, "X-Request-Id": idempotencyKey };
-    const begun = await repeat(() => postJson(path, fields, { headers, signal }));
+    const begun = await repeat(() => postJson(path, fields, { headers, signal }), signal);
     return new Task(begun.json.id, begun.headers.get("x-request-id"));
   }
 
@@ -73,19 +73,22 @@ export class Task {
   }
 }
 
-/** Send a request again after failures of the network. The last failure is thrown. */
-async function repeat(send) {
+/** Send a request again after failures of the network, until `signal` is aborted. The last failure is thrown. */
+async function repeat(send, signal) {
   for (const milliseconds of BEGIN_PAUSES_MS) {
     try {
       return await send();
     } catch (error) {
       if (!UNKNOWN.includes(error.code)) throw error;
     }
-    await pause(milliseconds);
+    await pause(milliseconds, signal);
   }
   return send();
 }
 
-function pause(milliseconds) {
-  return new Promise((resolve) => { setTimeout(resolve, milliseconds); });
+function pause(milliseconds, signal) {
+  return new Promise((resolve, reject) => {
+    setTimeout(resolve, milliseconds);
+    signal?.addEventListener("abort", () => reject(signal.reason));
+  });
 }
