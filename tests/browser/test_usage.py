@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import requests
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from app.storage.database import Database
 from app.storage.usage import UsageStore
@@ -22,6 +22,7 @@ from tests.support import processes
 MARKUP = "<img src=x onerror=alert(1)>"
 LIMITS = {"requests_per_minute": 5, "images_per_minute": 10}
 MILLION = 1_000_000
+OLDER_PAGES = re.compile(r"/v1/usage/requests\?.*before=")
 
 
 @pytest.fixture
@@ -102,6 +103,27 @@ def test_usage_of_a_key(page: Page, site: Site, database: Database) -> None:
 
     page.get_by_role("radio", name="90 days").check()
     expect(page.get_by_role("definition").filter(has_text="2,000,024")).to_be_visible()
+
+
+def test_older_requests_of_a_key_are_not_added_to_those_of_another(page: Page, site: Site, database: Database) -> None:
+    first, second = site.new_key(), site.new_key()
+    for secret, count in ((first, 41), (second, 21)):
+        for _ in range(count):
+            add_row(database, site.keys.get(secret).id, 3, code=secret[-9:])
+    rows = page.get_by_role("region", name="Requests").locator("tbody tr")
+    older = page.get_by_role("button", name="Older")
+    held: list[Route] = []
+    page.route(OLDER_PAGES, lambda route: route.continue_() if held else held.append(route))
+    open_usage(page, first)
+    with page.expect_request(OLDER_PAGES):
+        older.click()
+    page.get_by_role("textbox", name="API key").fill(second)
+    page.get_by_role("button", name="Use key").click()
+    expect(rows.filter(has_text=second[-9:])).to_have_count(20)
+    held[0].continue_()
+    older.click()
+    expect(older).to_be_hidden()
+    assert rows.count() == rows.filter(has_text=second[-9:]).count() == 21
 
 
 def test_dates_of_one_s_own(page: Page, site: Site, database: Database) -> None:

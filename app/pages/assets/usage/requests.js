@@ -45,6 +45,7 @@ export class RequestList {
   #elements;
   #columns = [];
   #next = null;
+  #signal = null;
   #isLoading = false;
 
   /** @param {{table, scroll, older, empty, error}} elements */
@@ -53,11 +54,12 @@ export class RequestList {
     elements.older.addEventListener("click", () => this.#addPage());
   }
 
-  /** Show the first page. Throws `ApiError`. */
+  /** Show the first page. `signal` is aborted when its rows are out of date, also after it is shown. Throws `ApiError`. */
   async load(formatCost, signal) {
     const page = await fetchPage(null, signal);
     const { table, scroll, empty, error } = this.#elements;
     this.#columns = columnsWith(formatCost);
+    this.#signal = signal;
     error.replaceChildren();
     fillTable(table, this.#columns, page.data);
     scroll.hidden = page.data.length === 0;
@@ -68,15 +70,17 @@ export class RequestList {
   async #addPage() {
     if (this.#isLoading) return; // a disabled button would lose the focus
     const { table, scroll, error } = this.#elements;
+    const signal = this.#signal; // `load` may set another one meanwhile, for the table of another key
     this.#isLoading = true;
     error.replaceChildren();
     try {
-      const page = await fetchPage(this.#next);
+      const page = await fetchPage(this.#next, signal);
+      if (signal.aborted) return;
       addRows(table, this.#columns, page.data);
       this.#follow(page);
       if (page.next === null) scroll.focus();
     } catch (problem) {
-      showError(error, problem);
+      if (!signal.aborted) showError(error, problem);
     } finally {
       this.#isLoading = false;
     }
