@@ -53,11 +53,12 @@ def test_again_with_this_seed(playground: Playground) -> None:
     expect(playground.images).to_have_count(1)
     first = playground.images.first.evaluate(PIXELS)
     assert playground.seed.input_value() == ""
-    playground.page.get_by_role("button", name="Again with this seed").first.click()
-    if playground.draw_button.is_enabled():
-        playground.draw_button.click()
-    expect(playground.cancel_button).to_be_hidden()
-    assert playground.seed.input_value() != ""
+    expect(playground.draw_button).to_be_visible()  # while a call runs, the button below does nothing
+    with playground.page.expect_request(lambda request: request.method == "POST") as sent:
+        playground.page.get_by_role("button", name="Again with this seed").click()
+    assert playground.seed.input_value() == str((sent.value.post_data_json or {})["seed"])
+    expect(playground.draw_button).to_be_visible()
+    expect(playground.error).to_have_count(0)
     assert playground.images.first.evaluate(PIXELS) == first
 
 
