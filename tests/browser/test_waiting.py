@@ -40,7 +40,7 @@ def balance(site: Site, key: str) -> int | None:
 
 def test_a_call_that_is_drawn(page: Page, site: Site) -> None:
     playground = Playground(page).open(site.new_key())
-    playground.draw("A pier sandbox:slow=3")
+    playground.draw("A pier sandbox:slow=8")
     expect(page.get_by_role("status").filter(has_text=DRAWING)).to_be_visible()
     expect(playground.images).to_have_count(1)
     expect(playground.cancel_button).to_be_hidden()
@@ -64,7 +64,7 @@ def test_a_call_that_waits_and_is_cancelled_costs_nothing(open_page: OpenPage, b
 def test_a_cancelled_drawing_leaves_the_page_usable(page: Page, site: Site) -> None:
     """MiniMax cannot be stopped: the page says that the image may still be charged."""
     playground = Playground(page).open(site.new_key())
-    playground.draw("A pier sandbox:slow=3")
+    playground.draw("A pier sandbox:slow=15")
     expect(page.get_by_role("status").filter(has_text="Drawing")).to_be_visible()
     playground.cancel_button.click()
     expect(page.get_by_text(re.compile("charged"))).to_be_visible()
