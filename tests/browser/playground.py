@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from playwright.sync_api import Locator, Page, expect
+
+from tests.integration.raw_http import wait_until
 
 FACE = Path(__file__).resolve().parents[2] / "examples" / "face.jpg"
 
@@ -51,6 +54,18 @@ class Playground:
         """The shown program that makes the call of the form."""
         self.page.get_by_role("tab", name=language).click()
         return self.page.get_by_role("tabpanel").locator("pre").inner_text()
+
+
+def wait_for_clipboard(page: Page, holds: Callable[[str], bool]) -> str:
+    """The text of the clipboard, which a button of the page fills after the click has returned."""
+    texts: list[str] = []
+
+    def is_filled() -> bool:
+        texts.append(page.evaluate("navigator.clipboard.readText()"))
+        return holds(texts[-1])
+
+    wait_until(is_filled, "the clipboard is filled")
+    return texts[-1]
 
 
 def size_of(image: Locator) -> tuple[int, int]:

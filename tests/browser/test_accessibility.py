@@ -8,6 +8,7 @@ from playwright.sync_api import Page, expect
 from app.pages.page import PAGES
 from tests.browser.accessibility import expect_accessible
 from tests.browser.conftest import OpenPage
+from tests.browser.loading import open_loaded
 from tests.browser.playground import Playground
 from tests.browser.site import Site
 
@@ -23,8 +24,7 @@ def expect_no_sideways_scroll(page: Page) -> None:
 @pytest.mark.parametrize("path", PATHS)
 def test_a_page_without_a_key(open_page: OpenPage, path: str) -> None:
     page = open_page()
-    page.goto(path)
-    page.wait_for_load_state("networkidle")
+    open_loaded(page, path)
     expect_accessible(page)
     page.set_viewport_size(PHONE["viewport"])  # type: ignore[arg-type]
     expect_no_sideways_scroll(page)

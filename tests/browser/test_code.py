@@ -16,7 +16,7 @@ import pytest
 from playwright.sync_api import Page
 
 from tests.browser.conftest import OpenPage
-from tests.browser.playground import FACE, Playground
+from tests.browser.playground import FACE, Playground, wait_for_clipboard
 from tests.browser.site import Site, serve_site
 from tests.sdk.test_node_sdk import FOLDER as NODE_FOLDER
 from tests.sdk.test_node_sdk import NODE
@@ -73,9 +73,7 @@ def copy_code(playground: Playground, language: str) -> str:
     """What "Copy code" puts on the clipboard."""
     shown = playground.show_code(language)
     playground.page.get_by_role("button", name="Copy code").click()
-    copied: str = playground.page.evaluate("navigator.clipboard.readText()")
-    assert copied.strip() == shown.strip()
-    return copied
+    return wait_for_clipboard(playground.page, lambda text: text.strip() == shown.strip())
 
 
 def run_code(code: str, language: str, key: str, folder: Path) -> str:

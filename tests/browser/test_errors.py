@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import OpenPage
-from tests.browser.playground import Playground
+from tests.browser.playground import Playground, wait_for_clipboard
 from tests.browser.site import Site, serve_site
 
 # By the sandbox's word in the prompt.
@@ -99,9 +99,8 @@ def test_details_are_copied(open_page: OpenPage, site: Site) -> None:
     with page.expect_response(lambda response: response.request.method == "POST") as response:
         playground.draw("sandbox:1026")
     playground.error.get_by_role("button", name="Copy details").click()
-    copied = page.evaluate("navigator.clipboard.readText()")
-    assert "1026" in copied
-    assert response.value.headers["x-request-id"] in copied
+    request_id = response.value.headers["x-request-id"]
+    wait_for_clipboard(page, lambda text: "1026" in text and request_id in text)
 
 
 def test_an_error_goes_away_with_the_next_image(playground: Playground) -> None:

@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
 from app.pages.page import PAGES
+from tests.browser.loading import open_loaded
 from tests.browser.site import Site
 from tests.browser.watch import Watch
 
@@ -17,9 +18,8 @@ ELSEWHERE = "http://127.0.0.1:9/"
 
 @pytest.mark.parametrize("path", PATHS)
 def test_a_page_loads_and_leads_to_the_others(page: Page, path: str) -> None:
-    page.goto(path)
+    open_loaded(page, path)
     expect(page.get_by_role("heading", level=1).first).to_be_visible()
-    page.wait_for_load_state("networkidle")
     links = page.get_by_role("navigation", name="Pages").get_by_role("link")
     assert [link.get_attribute("href") for link in links.all()] == PATHS
 
