@@ -32,10 +32,7 @@ _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no pro
 
 READY = """
 The gateway is ready; images come from {upstream}. Ctrl-C stops it.
-
-Open the playground in a browser:
-  {playground}
-{keys}
+{playground}{keys}
 Text to image:
   curl {base_url}/v1/images/generations \\
     -H {authorization} -H "Content-Type: application/json" \\
@@ -50,6 +47,11 @@ Python (pip install openai):
   {imports}from openai import OpenAI
   client = OpenAI(base_url="{base_url}/v1", api_key={key})
   print(client.images.generate(model="MiniMax-Image-01", prompt="A lighthouse at dusk").data[0].url)
+"""
+
+PLAYGROUND = """
+Open the playground in a browser:
+  {url}
 """
 
 KEY = """
@@ -169,9 +171,10 @@ def announce(environment: dict[str, str], sandbox: str | None, is_generated: boo
         time.sleep(0.1)
     key = environment.get("AMUX_API_KEYS", "").split(",")[0]
     flask = shlex.quote(sys.executable) + " -m flask"
+    page = f"{base_url}/#key={quote(key)}" if is_generated else f"{base_url}/"  # a fragment is not sent
     text = READY.format(
         base_url=base_url,
-        playground=f"{base_url}/#key={quote(key)}" if is_generated else f"{base_url}/",  # a fragment is not sent
+        playground=PLAYGROUND.format(url=page) if responds(f"{base_url}/") else "",  # 404 without pages
         upstream=f"the built-in sandbox ({sandbox})" if sandbox else "MiniMax, which charges for them",
         keys=KEY.format(key=shlex.quote(key)) if key else KEYS.format(root=shlex.quote(str(ROOT)), flask=flask),
         key=repr(key) if key else 'os.environ["AMUX_API_KEY"]',

@@ -194,6 +194,14 @@ def test_chosen_keys_are_printed_quoted_for_a_shell(tmp_path: Path) -> None:
         assert python_picture(run) == (1024, 1024)
 
 
+def test_without_pages_no_playground_is_printed(tmp_path: Path) -> None:
+    with running(tmp_path, AMUX_PAGES="false") as run:
+        assert ask(run.url, head("GET", "/"), "GET").status == 404
+        assert "playground" not in run.printed
+        assert "#key=" not in run.printed
+        assert run.lines_under("The API key").strip() == f"export AMUX_API_KEY={run.key}"
+
+
 def test_with_a_minimax_key_no_sandbox_is_started(tmp_path: Path) -> None:
     with (
         start_fake_minimax() as upstream,
