@@ -139,14 +139,18 @@ def has_minimax_key(environment: Mapping[str, str]) -> bool:
 def sandbox_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """Variables that give the sandbox a free port and point the gateway to it, with a key if there is none.
 
-    The gateway sets no rate for its keys unless it is told to, or the sandbox has one.
+    The gateway sets no rate for its keys unless it is told to, or the sandbox has one. A key that is made here does not
+    rest either: it would rest after a fault that a prompt asked for, and there is no other.
     """
+    has_rate = bool(environment.get("SANDBOX_REQUESTS_PER_MINUTE"))
     with socket.create_server((HOST, 0)) as probe:
         port = str(probe.getsockname()[1])
     chosen = {"SANDBOX_PORT": port, "MINIMAX_BASE_URL": f"http://{HOST}:{port}"}
     if not has_minimax_key(environment):
         chosen["MINIMAX_API_KEY"] = secrets.token_urlsafe(24)
-    if "MINIMAX_REQUESTS_PER_MINUTE" not in environment and not environment.get("SANDBOX_REQUESTS_PER_MINUTE"):
+        if "AMUX_REST_KEYS" not in environment and not has_rate:
+            chosen["AMUX_REST_KEYS"] = "false"
+    if "MINIMAX_REQUESTS_PER_MINUTE" not in environment and not has_rate:
         chosen["MINIMAX_REQUESTS_PER_MINUTE"] = "0"
     return chosen
 

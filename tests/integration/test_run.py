@@ -243,6 +243,27 @@ def test_without_a_key_the_gateway_does_not_pace(run: Run) -> None:
     assert rates(run) == ["any rate"]
 
 
+@pytest.mark.parametrize("fault", ["1002", "1004", "1008"])
+def test_a_fault_from_a_prompt_does_not_rest_the_sandboxes_only_key(run: Run, fault: str) -> None:
+    assert [code(run, f"sandbox:{fault}"), code(run)] == [fault, None]
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        {"MINIMAX_API_KEYS": "first-key,empty-key", "SANDBOX_EMPTY_KEYS": "empty-key"},
+        {"SANDBOX_REQUESTS_PER_MINUTE": "10"},
+        {"AMUX_REST_KEYS": "true"},
+    ],
+    ids=["keys", "rate", "told to"],
+)
+def test_keys_rest_where_a_rejection_is_rehearsed(tmp_path: Path, chosen: dict[str, str]) -> None:
+    with running(tmp_path, **chosen) as run:
+        rejected = code(run, "sandbox:1004")
+        assert rejected in {"1004", "1008"}
+        assert code(run) in {"1004", "1008"}
+
+
 @pytest.mark.parametrize(
     ("variables", "expected"),
     [
