@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -11,7 +10,8 @@ from typing import Any
 
 from app import errors
 from app.errors import GatewayError
-from app.openapi.headers import CALL_HEADERS, ERROR_HEADERS, references
+from app.openapi.error_texts import MEANINGS, RETRY_EXCEPTIONS
+from app.openapi.headers import CALL_HEADERS, ERROR_HEADERS, STATUS_HEADERS, references
 from app.server.protocol_errors import PROTOCOL_ERRORS
 
 # Codes are in this extension of the document, and of each of its error responses.
@@ -42,7 +42,6 @@ OTHERS = (
     *(ErrorCode(each.code, each.status, False, each.message.rstrip(".")) for each in PROTOCOL_ERRORS.values()),
 )
 NEVER_SENT = "caller_gone"  # its caller has left, so it is in logs only
-_DOCUMENTED_STATUS = re.compile(r"^\d{3}( of|:) ")
 
 EVERY = ("bad_request", "internal_error", *(each.code for each in PROTOCOL_ERRORS.values()))
 KEYED = (*EVERY, "invalid_api_key", "storage_unavailable")
@@ -75,10 +74,10 @@ CALLS = ("Generation", "Edit")
 
 
 def gateway_codes() -> tuple[ErrorCode, ...]:
-    """The codes of the gateway: those of `app.errors`, and `OTHERS`."""
+    """The codes of the gateway: those of `app.errors`, and `OTHERS`. Raises `KeyError` for a code without a text."""
     classes = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, GatewayError)]
     own = [each for each in classes if "code" in vars(each) and each.code != NEVER_SENT]
-    return (*(ErrorCode(each.code, each.http_status, each.should_retry, _meaning(each)) for each in own), *OTHERS)
+    return (*(ErrorCode(each.code, each.http_status, each.should_retry, MEANINGS[each.code]) for each in own), *OTHERS)
 
 
 def error_responses(upstream: Iterable[ErrorCode]) -> dict[str, dict[str, dict[str, Any]]]:
@@ -95,17 +94,12 @@ def error_responses(upstream: Iterable[ErrorCode]) -> dict[str, dict[str, dict[s
 
 
 def code_table(codes: Iterable[ErrorCode]) -> dict[str, dict[str, Any]]:
-    return {
-        each.code: {"status": each.http_status, "should_retry": each.should_retry, "meaning": each.meaning}
-        for each in codes
-    }
+    return {each.code: _row(each) for each in codes}
 
 
-def _meaning(error: type[GatewayError]) -> str:
-    if error is GatewayError:
-        return "an internal error, logged under the request id"
-    first_sentence = " ".join((error.__doc__ or error.code).split("\n\n")[0].split())
-    return _DOCUMENTED_STATUS.sub("", first_sentence).rstrip(".")
+def _row(code: ErrorCode) -> dict[str, Any]:
+    row = {"status": code.http_status, "should_retry": code.should_retry, "meaning": code.meaning}
+    return row | ({"retry_exception": RETRY_EXCEPTIONS[code.code]} if code.code in RETRY_EXCEPTIONS else {})
 
 
 def _by_status(codes: Iterable[ErrorCode], more_headers: tuple[str, ...]) -> dict[str, dict[str, Any]]:
@@ -117,13 +111,15 @@ def _by_status(codes: Iterable[ErrorCode], more_headers: tuple[str, ...]) -> dic
 
 
 def _response(status: int, codes: list[ErrorCode], more_headers: tuple[str, ...]) -> dict[str, Any]:
-    lines = [f"- `{each.code}`: {each.meaning}. {_RETRY[each.should_retry]}" for each in codes]
+    lines = [f"- `{each.code}`: {each.meaning}. Retried: {_retried(each)}." for each in codes]
     return {
         "description": "\n".join([f"{HTTPStatus(status).phrase}.", "", *lines]),
-        "headers": references((*ERROR_HEADERS, *more_headers, *(("www-authenticate",) if status == 401 else ()))),
+        "headers": references((*ERROR_HEADERS, *more_headers, *STATUS_HEADERS.get(status, ()))),
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
         EXTENSION: [each.code for each in codes],
     }
 
 
-_RETRY = {True: "Retried: yes.", False: "Retried: no."}
+def _retried(code: ErrorCode) -> str:
+    exception = RETRY_EXCEPTIONS.get(code.code)
+    return ("yes" if code.should_retry else "no") + (f", but not {exception}" if exception else "")

@@ -26,7 +26,22 @@ Every error is `{"error": {"message", "type", "param", "code"}}`. `code` is stab
   key;
 - name `x-request-id` when they ask the operator.
 
-`x-errorCodes` in the document lists every code, with its status and whether to retry.
+`x-errorCodes` in the document lists every code, with its status and whether to retry. Where nginx is in front of the
+gateway, as the gateway's documentation has it, nginx responds in the same form to what it does not pass on:
+
+| only from nginx | `code` | status | retried |
+|---|---|---|---|
+| nothing accepted the connection, and nothing was sent | `gateway_unreachable` | 502, 504 | yes |
+| the connection was closed before the response | `gateway_interrupted` | 502 | no |
+| there was no response in time | `gateway_timeout` | 504 | no |
+| an HTTP version other than 1 | `http_version_not_supported` | 505 | no |
+| anything else that nginx rejects | `nginx_refused` | any other | no |
+
+## Calls from a browser
+
+Where the operator allows the origin of a web page, responses have `Access-Control-…` headers, and preflight requests
+(`OPTIONS`) need no key. Cookies are never allowed. Everyone who opens such a page can read the key in it: give it a key
+with a small balance.
 
 ## Idempotency
 

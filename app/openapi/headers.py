@@ -46,6 +46,13 @@ HEADERS: dict[str, Described] = {
     "preference-applied": _header("To `Prefer: respond-async`.", enum=["respond-async"]),
     "cache-control": _header("How long the response may be kept."),
     "etag": _header("For `If-None-Match`."),
+    "last-modified": _header("When the image was drawn."),
+    "accept-ranges": _header("`Range` is supported."),
+    "content-range": _header("The range in the body, and the size of the image."),
+    "x-content-type-options": _header("The type of the body is not to be guessed.", enum=["nosniff"]),
+    "accept-encoding": _header("`identity`: send the body without compression."),
+    "x-accel-buffering": _header("Of an event stream: nginx is to pass each event on at once.", enum=["no"]),
+    "allow": _header("The methods of this path."),
 }
 EVERY_HEADER = ("x-request-id",)
 KEYED_HEADERS = (*EVERY_HEADER, "x-amux-charged")
@@ -54,7 +61,14 @@ CALL_HEADERS = (
     *("idempotent-replayed", "x-minimax-trace-id", "x-amux-ignored", "x-amux-balance", "x-amux-queued-ms"),
     *_LIMITS,
 )
-IMAGE_HEADERS = (*KEYED_HEADERS, *CALL_HEADERS, "x-amux-image-store", "cache-control")
+# Of errors, by their status.
+STATUS_HEADERS = {
+    401: ("www-authenticate",),
+    405: ("allow",),
+    415: ("accept-encoding",),
+    416: ("content-range",),
+}
+IMAGE_HEADERS = (*KEYED_HEADERS, *CALL_HEADERS, "x-amux-image-store", "cache-control", "x-accel-buffering")
 ERROR_HEADERS = (*KEYED_HEADERS, "x-should-retry", "retry-after", "cache-control")
 TASK_HEADERS = (*KEYED_HEADERS, "cache-control", "retry-after", "x-minimax-trace-id", "x-amux-image-store")
 ACCEPTED_HEADERS = (*KEYED_HEADERS, *CALL_HEADERS, "cache-control", "location", "preference-applied")
@@ -93,6 +107,10 @@ PARAMETERS: dict[str, Described] = {
         "The OpenAI SDKs send it with each attempt. From 1, the request may take the answer of the call that it "
         "repeats. Anything but a number is ignored.",
         type="string",
+    ),
+    "range": _parameter("Range", "header", "One range of bytes, such as `bytes=0-1023`.", type="string"),
+    "ifNoneMatch": _parameter(
+        "If-None-Match", "header", "An `ETag` of before: the response is 304 if it has not changed.", type="string"
     ),
     "limit": _whole("limit", "How many to list, newest first.", 1, tasks.MAX_LISTED, tasks.DEFAULT_LISTED),
     "usageLimit": _whole("limit", "How many to list, newest first.", 1, usage.MAX_LISTED, usage.DEFAULT_LISTED),

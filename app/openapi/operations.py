@@ -103,8 +103,8 @@ def _public(name: str, tag: str, summary: str, responses: Mapping[str, dict[str,
     return Operation(name, tag, summary, more.pop("errors", "Public"), responses, public=True, **more)
 
 
-_CACHED = (*EVERY_HEADER, "cache-control", "etag")
-_NOT_MODIFIED = _response("Not modified since `If-None-Match`.", {}, _CACHED)
+_CACHED = (*EVERY_HEADER, "cache-control", "etag", "x-content-type-options")
+_KEPT = (*_CACHED, "last-modified", "accept-ranges")
 _DRAINING = _response("A stop was requested.", _json("Status"), EVERY_HEADER)
 
 
@@ -147,13 +147,13 @@ OPERATIONS: Mapping[str, Operation] = {
     "show_image": _public(
         *("getImage", "Images", "An image that is kept"),
         {
-            "200": _response("The image.", _IMAGE_FILE, _CACHED),
-            "206": _response("A range of the image.", _IMAGE_FILE, _CACHED),
+            "200": _response("The image.", _IMAGE_FILE, _KEPT),
+            "206": _response("A range of the image.", _IMAGE_FILE, (*_KEPT, "content-range")),
             "302": _response("Where the image is.", {}, (*_CACHED, "location")),
-            "304": _NOT_MODIFIED,
+            "304": _response("Not modified since `If-None-Match`.", {}, _KEPT),
         },
         errors="KeptImage",
-        parameters=["name"],
+        parameters=["name", "range", "ifNoneMatch"],
     ),
     "kept_images.delete": Operation(
         *("deleteImage", "Images", "Delete an image that is kept", "KeptImageDeletion"),
@@ -170,7 +170,8 @@ OPERATIONS: Mapping[str, Operation] = {
         *("getOpenapi", "Operation", "This document"),
         {
             "200": _response("OpenAPI 3.1.", {JSON: {"schema": {"type": "object"}}}, _CACHED),
-            "304": _NOT_MODIFIED,
+            "304": _response("Not modified since `If-None-Match`.", {}, _CACHED),
         },
+        parameters=["ifNoneMatch"],
     ),
 }

@@ -19,7 +19,9 @@ from app.openapi.response_schemas import TASK_STATES
 from app.tasks.task import State
 from app.web.cors import EXPOSED_HEADERS
 from tests.conftest import MakeClient
-from tests.docs.test_api import CALLERS, MINIMAX, OTHERS, documented, header_literals
+from tests.deploy.test_nginx_words import nginx_codes
+from tests.docs.markdown import rows
+from tests.docs.test_api import CALLERS, MINIMAX, NGINX, OTHERS, documented, header_literals
 from tests.support.openapi import Document
 from tests.support.processes import ROOT
 
@@ -89,18 +91,47 @@ def test_every_operation_has_a_described_tag(document: Document) -> None:
 def test_the_guide_names_only_what_the_document_has(document: Document) -> None:
     """Codes, headers and paths of the guide exist."""
     words = set(re.findall(r"`([^`\n]+)`", document.spec["info"]["description"]))
-    codes = {word for word in words if "_" in word and re.fullmatch(r"[a-z_]+", word)} - {"b64_json"}
+    codes = (
+        {word for word in words if "_" in word and re.fullmatch(r"[a-z_]+", word)} - {"b64_json"} - set(nginx_codes())
+    )
     headers = {word for word in words if word.startswith("x-") and not word.endswith("…")} - {"x-errorCodes"}
     paths = {word for word in words if word.startswith("GET /")}
     assert codes
-    assert codes <= set(document.spec["x-errorCodes"])
+    assert codes <= {*document.spec["x-errorCodes"], *nginx_codes()}
     assert headers
     assert headers <= set(document.spec["components"]["headers"])
     assert paths
     assert paths <= operations(document)
 
 
+def test_the_guide_has_the_codes_that_only_nginx_sends(document: Document) -> None:
+    """As docs/api.md has them, which is held against deploy/nginx.conf."""
+    in_guide = rows(document.spec["info"]["description"], "only from nginx")
+    assert [row[1:] for row in in_guide] == [row[1:] for row in NGINX]
+
+
+def test_what_is_conditional_has_its_request_headers(document: Document) -> None:
+    needed = {"206": "Range", "416": "Range", "304": "If-None-Match"}
+    for _, path, operation in document.operations():
+        in_headers = {each["name"] for each in document.parameters(operation) if each["in"] == "header"}
+        assert {needed[status] for status in operation["responses"] if status in needed} <= in_headers, path
+
+
 # Errors and headers
+
+
+WORDS_OF_HTTP = {"Content-Length", "Content-Encoding", "Retry-After", "x-should-retry", "x-request-id"}
+
+
+def test_every_error_is_explained_in_words_that_callers_know(document: Document) -> None:
+    """Words that are set as code are headers, parameters or members of an error, not names in the gateway's source."""
+    names = {parameter["name"] for parameter in document.spec["components"]["parameters"].values()}
+    members = set(document.spec["components"]["schemas"]["ErrorObject"]["properties"])
+    for code, each in document.spec["x-errorCodes"].items():
+        text = f"{each['meaning']} {each.get('retry_exception', '')}"
+        assert set(re.findall(r"`([^`]+)`", text)) <= names | members | WORDS_OF_HTTP | {"/v1"}, code
+        assert "contract" not in text, code
+        assert "(" not in text, code
 
 
 def test_every_documented_code_has_its_status_and_retry(document: Document) -> None:

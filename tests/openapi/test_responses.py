@@ -42,6 +42,12 @@ def test_every_error_of_minimax_is_as_documented(served: Served, word: str) -> N
     assert answer.status >= 400
 
 
+def test_a_body_with_a_content_encoding_is_as_documented(served: Served) -> None:
+    encoded = AUTH | {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    answer = ask(served, "POST", GENERATIONS, data=b"{}", headers=encoded)
+    assert (answer.status, answer.headers["Accept-Encoding"]) == (415, "identity")
+
+
 @pytest.mark.parametrize("code", [code for code in CALLERS_OWN if code != "not_found"])
 def test_every_error_of_the_caller_is_as_documented(client: FlaskClient, code: str) -> None:
     sent = {"path": GENERATIONS, "method": "POST"} | CALLERS_OWN[code]
@@ -139,11 +145,14 @@ def test_usage_prices_and_limits_are_as_documented(
         document.check(method, path.partition("?")[0], answer)
         return answer
 
+    too_many = ask("POST", GENERATIONS, limited, json=BASE | {"n": 6})  # can never be admitted
+    assert (too_many.body["error"]["code"], too_many.headers["x-should-retry"]) == ("rate_limit_exceeded", "false")
+    assert "Retry-After" not in too_many.headers
     for secret, code in ((limited, "rate_limit_exceeded"), (poor, "insufficient_balance")):
         assert ask("POST", GENERATIONS, secret, json=BASE).status == 200
         assert ask("POST", GENERATIONS, secret, json=BASE).body["error"]["code"] == code
         assert ask("POST", GENERATIONS, secret, json={}).status == 400
-        assert len(ask("GET", "/v1/usage/requests", secret).body["data"]) == 3
+        assert len(ask("GET", "/v1/usage/requests", secret).body["data"]) == (4 if secret == limited else 3)
         assert ask("GET", "/v1/usage/requests?limit=1", secret).body["next"]
         assert ask("GET", "/v1/usage", secret).body["data"]
     assert ask("GET", "/v1/usage?start=x", poor).status == 400
