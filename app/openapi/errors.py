@@ -111,15 +111,24 @@ def _by_status(codes: Iterable[ErrorCode], more_headers: tuple[str, ...]) -> dic
 
 
 def _response(status: int, codes: list[ErrorCode], more_headers: tuple[str, ...]) -> dict[str, Any]:
-    lines = [f"- `{each.code}`: {each.meaning}. Retried: {_retried(each)}." for each in codes]
     return {
-        "description": "\n".join([f"{HTTPStatus(status).phrase}.", "", *lines]),
+        "description": "\n\n".join([f"{HTTPStatus(status).phrase}.", *_lists(codes)]),
         "headers": references((*ERROR_HEADERS, *more_headers, *STATUS_HEADERS.get(status, ()))),
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
         EXTENSION: [each.code for each in codes],
     }
 
 
-def _retried(code: ErrorCode) -> str:
+def _lists(codes: list[ErrorCode]) -> list[str]:
+    """A list in Markdown of the codes that are not retried, and one of those that are."""
+    found = []
+    for title, retried in (("Not retried:", False), ("Retried:", True)):
+        lines = [_line(each) for each in codes if each.should_retry is retried]
+        if lines:
+            found += [title, "\n".join(lines)]
+    return found
+
+
+def _line(code: ErrorCode) -> str:
     exception = RETRY_EXCEPTIONS.get(code.code)
-    return ("yes" if code.should_retry else "no") + (f", but not {exception}" if exception else "")
+    return f"- `{code.code}`: {code.meaning}." + (f" Not retried: {exception}." if exception else "")

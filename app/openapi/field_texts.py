@@ -9,15 +9,15 @@ TEXTS = {
     "size": "`WIDTHxHEIGHT` selects the aspect ratio; `auto` or nothing leaves it to `aspect_ratio`.",
     "aspect_ratio": "Takes precedence over `size`. `21:9` is not available for the live model.",
     "response_format": (
-        "`url` or `b64_json`; `base64` means `b64_json`. Its default is that of the API key, of the alias, or of the "
+        "`base64` means `b64_json`. Its default is that of the API key, of the alias, or of the "
         "gateway. No effect with `stream`."
     ),
-    "seed": "The same seed and prompt draw a similar image. A signed 64-bit integer.",
+    "seed": "The same seed and prompt draw a similar image.",
     "prompt_optimizer": "Lets MiniMax rewrite the prompt.",
     "watermark": "Draws a watermark.",
     "aigc_watermark": "`watermark` under MiniMax's name.",
     "style": "An object with `style_type` and `style_weight`. A string, such as DALL-E's `vivid`, is ignored.",
-    "style_type": "`漫画` manga, `元气` energetic, `中世纪` medieval, `水彩` watercolor. image-01 ignores it.",
+    "style_type": "Manga, energetic, medieval or watercolor. image-01 ignores it.",
     "style_weight": "Needs `style_type`.",
     "subject_reference": "The reference image under MiniMax's name. One reference in all, in whatever spelling.",
     "image": (

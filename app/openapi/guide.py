@@ -8,7 +8,7 @@ OpenAI's image endpoints with MiniMax Image 01. An OpenAI SDK needs only another
 ## Base URL
 
 This server's URL and `/v1`, such as `https://images.example.com/v1`. `model` is `MiniMax-Image-01`, or a name from
-`GET /v1/models`.
+`GET /v1/models`. Responses may get new fields: ignore those that you do not know.
 
 ## Authentication
 
@@ -17,9 +17,20 @@ spend what is left on it. A missing or unknown key is 401 `invalid_api_key`.
 
 ## Errors and retries
 
-Every error is `{"error": {"message", "type", "param", "code"}}`. `code` is stable, `message` is for a person, and
-`param` names the faulty field. The header `x-should-retry` is `true` only where a retry is known to cost nothing, and
-`Retry-After` is then the time to wait, in seconds. The OpenAI SDKs obey both. Other clients should:
+Every error has the same form. `code` is stable, `message` is for a person, and `param` names the faulty field, if there
+is one.
+
+    {
+      "error": {
+        "message": "n must be from 1 to 9.",
+        "type": "minimax_image_error",
+        "param": "n",
+        "code": "invalid_value"
+      }
+    }
+
+The header `x-should-retry` is `true` only where a retry is known to cost nothing, and `Retry-After` is then the time to
+wait, in seconds. The OpenAI SDKs obey both. Other clients should:
 
 - retry where `x-should-retry` is `true`, after `Retry-After`;
 - never repeat another failed call by themselves, because its image may have been drawn, unless it had an idempotency
@@ -29,13 +40,11 @@ Every error is `{"error": {"message", "type", "param", "code"}}`. `code` is stab
 `x-errorCodes` in the document lists every code, with its status and whether to retry. Where nginx is in front of the
 gateway, as the gateway's documentation has it, nginx responds in the same form to what it does not pass on:
 
-| only from nginx | `code` | status | retried |
-|---|---|---|---|
-| nothing accepted the connection, and nothing was sent | `gateway_unreachable` | 502, 504 | yes |
-| the connection was closed before the response | `gateway_interrupted` | 502 | no |
-| there was no response in time | `gateway_timeout` | 504 | no |
-| an HTTP version other than 1 | `http_version_not_supported` | 505 | no |
-| anything else that nginx rejects | `nginx_refused` | any other | no |
+- `gateway_unreachable` (502, 504): nothing accepted the connection, and nothing was sent. Retried: yes.
+- `gateway_interrupted` (502): the connection was closed before the response. Retried: no.
+- `gateway_timeout` (504): there was no response in time. Retried: no.
+- `http_version_not_supported` (505): an HTTP version other than 1. Retried: no.
+- `nginx_refused` (any other): anything else that nginx rejects. Retried: no.
 
 ## Calls from a browser
 

@@ -11,9 +11,9 @@ from app.web.task_headers import IDEMPOTENCY_KEY, RETRY_COUNT
 
 Described = dict[str, Any]
 _WHATS = {
-    "limit": "The limit per minute.",
-    "remaining": "How much is left of it.",
-    "reset": "The time until it is unused.",
+    "limit": "The limit of {} per minute.",
+    "remaining": "How many {} are left of the limit.",
+    "reset": "The time until the limit of {} is unused, such as `6m0s`.",
 }
 
 
@@ -37,7 +37,7 @@ HEADERS: dict[str, Described] = {
     "x-amux-queued-ms": _header("How long the call waited for its turn, in milliseconds.", "integer", minimum=0),
     "x-amux-image-store": _header("Images could not be kept: their `url` is a `data:` URL.", enum=["unavailable"]),
     **{
-        f"x-ratelimit-{what}-{rate.header}": _header(f"{text} Of {rate.unit}.")
+        f"x-ratelimit-{what}-{rate.header}": _header(text.format(rate.unit))
         for what, text in _WHATS.items()
         for rate in RATE_LIMITS
     },

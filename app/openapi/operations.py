@@ -29,8 +29,9 @@ def _ref(name: str) -> dict[str, str]:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def _json(name: str) -> dict[str, Media]:
-    return {JSON: {"schema": _ref(name)}}
+def _json(name: str, shown: Mapping[str, Any] | None = None) -> dict[str, Media]:
+    """A JSON body, with the examples that are `shown`."""
+    return {JSON: {"schema": _ref(name)} | ({"examples": shown} if shown else {})}
 
 
 def _response(description: str, content: Mapping[str, Media], headers: Sequence[str]) -> dict[str, Any]:
@@ -67,17 +68,19 @@ _EVENT = {
     },
     "required": ["event", "data"],
 }
-_ACCEPTED = _response("The call has begun. Fetch its answer from `Location`.", _json("Task"), ACCEPTED_HEADERS)
-_DOCUMENT = {JSON: {"schema": _ref("Images"), "examples": examples.IMAGES}}
+_ACCEPTED = _response(
+    "The call has begun. Fetch its answer from `Location`.", _json("Task", examples.ACCEPTED), ACCEPTED_HEADERS
+)
+_DOCUMENT = _json("Images", examples.IMAGES)
 _IMAGES = _response("The images.", _DOCUMENT | {"text/event-stream": {"schema": _EVENT}}, IMAGE_HEADERS)
-_GENERATION = {JSON: {"schema": _ref("ImageRequest"), "examples": examples.GENERATION}}
+_GENERATION = _json("ImageRequest", examples.GENERATION)
 _EDIT = {
     "multipart/form-data": {
         "schema": _ref("ImageForm"),
         "encoding": {"image": {"contentType": "image/jpeg, image/png"}},
         "examples": examples.FORM,
     },
-    JSON: {"schema": _ref("ImageRequest"), "examples": examples.EDIT},
+    **_json("ImageRequest", examples.EDIT),
 }
 _ASYNC_PARAMETERS = tuple(name for name in CALL_PARAMETERS if name != "prefer")
 _ONCE = "MiniMax is called at most once. A call runs to its end, whatever becomes of its connection."
@@ -96,7 +99,8 @@ def _get(
     name: str, tag: str, summary: str, errors: str, schema: str, parameters: Sequence[str] = (), text: str = ""
 ) -> Operation:
     headers = TASK_HEADERS if tag == "Tasks" else KEYED_HEADERS
-    return Operation(name, tag, summary, errors, {"200": _response(summary, _json(schema), headers)}, text, parameters)
+    body = _json(schema, examples.TASKS if schema == "Task" else None)
+    return Operation(name, tag, summary, errors, {"200": _response(summary, body, headers)}, text, parameters)
 
 
 def _public(name: str, tag: str, summary: str, responses: Mapping[str, dict[str, Any]], **more: Any) -> Operation:

@@ -8,6 +8,7 @@ from app.model_catalog import DIMENSIONS
 from app.openapi.examples import PROMPT
 from app.openapi.field_texts import TEXTS
 from app.openapi.fields import IMAGE, JsonSchema, nullable
+from app.openapi.rules import rule_of
 from app.schemas.aspect_ratio import SIZE_PATTERN
 from app.schemas.image_request_schema import GENERATIONS, MAX_PROMPT_CHARS, ImageRequestSchema
 from app.schemas.normalization import ALIASES, SAME_RESPONSE_FORMATS, SIZE_NOT_GIVEN
@@ -26,8 +27,9 @@ def image_request(converter: OpenAPIConverter, settings: Settings) -> JsonSchema
     """The body in JSON. Every optional field may be null."""
     schema = _schema(converter, settings)
     required = schema["required"]
-    properties = {name: value if name in required else nullable(value) for name, value in schema["properties"].items()}
-    return schema | {"properties": _described(properties)}
+    described = _described(schema["properties"])
+    properties = {name: value if name in required else nullable(value) for name, value in described.items()}
+    return schema | {"properties": properties}
 
 
 def image_form(converter: OpenAPIConverter, settings: Settings) -> JsonSchema:
@@ -89,4 +91,6 @@ def _spellings(properties: dict[str, JsonSchema]) -> dict[str, JsonSchema]:
 
 
 def _described(properties: dict[str, JsonSchema]) -> dict[str, JsonSchema]:
-    return {name: value | {"description": TEXTS[name]} for name, value in properties.items()}
+    return {
+        name: value | {"description": f"{TEXTS[name]} {rule_of(value)}".strip()} for name, value in properties.items()
+    }

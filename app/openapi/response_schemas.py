@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from marshmallow import INCLUDE, Schema
+from marshmallow import Schema
 from marshmallow.fields import Boolean, Dict, Field, Integer, List, Nested, String
 from marshmallow.validate import Equal, Length, OneOf
 
 from app.accounts.key_limits import RATE_LIMITS, KeyLimits
 from app.errors import ERROR_TYPE
 from app.metrics import WAYS
+from app.openapi.examples import METADATA
 
 EVENTS = ("image_generation.completed", "image_edit.completed")
 TASK_STATES = ("queued", "in_progress", "completed", "failed")
@@ -31,25 +32,18 @@ def _number(description: str = "", *, null: bool = False) -> Field[int]:
     return Integer(required=True, allow_none=null, metadata={"description": description} if description else {})
 
 
-class Body(Schema):
-    """Clients must accept fields that are added later."""
-
-    class Meta:
-        unknown = INCLUDE
-
-
-class ErrorObjectSchema(Body):
+class ErrorObjectSchema(Schema):
     message = _text("For a person. It never holds a key.")
     type = _constant(ERROR_TYPE)
     param = _text("The faulty field, header or parameter, if there is one.", null=True)
     code = _text("MiniMax's number if MiniMax rejected the call, else a stable word.")
 
 
-class ErrorSchema(Body):
+class ErrorSchema(Schema):
     error = Nested(ErrorObjectSchema, required=True)
 
 
-class ImageSchema(Body):
+class ImageSchema(Schema):
     """One of the two, as `response_format` asks for."""
 
     url = _text(
@@ -61,7 +55,7 @@ class ImageSchema(Body):
     b64_json = _text("The image in base64, a JPEG as a rule.", required=False)
 
 
-class ImagesSchema(Body):
+class ImagesSchema(Schema):
     created = _number(_UNIX_SECONDS)
     data = List(
         Nested(ImageSchema),
@@ -69,10 +63,12 @@ class ImagesSchema(Body):
         validate=Length(min=1),
         metadata={"description": "Shorter than `n` where MiniMax's safety filter has withheld images."},
     )
-    metadata = Dict(metadata={"description": "As MiniMax sent it: `success_count` and `failed_count`."})
+    metadata = Dict(
+        metadata={"description": "As MiniMax sent it: `success_count` and `failed_count`.", "examples": [METADATA]}
+    )
 
 
-class ImageEventSchema(Body):
+class ImageEventSchema(Schema):
     """The `data` of one event of an event stream."""
 
     type = String(required=True, validate=OneOf(EVENTS))
@@ -89,7 +85,7 @@ class TaskErrorSchema(ErrorObjectSchema):
     http_status = _number("The status that the call would have had on its own connection.")
 
 
-class TaskSchema(Body):
+class TaskSchema(Schema):
     id = _text()
     object = _constant("image.task")
     status = String(required=True, validate=OneOf(TASK_STATES))
@@ -98,17 +94,17 @@ class TaskSchema(Body):
     error = Nested(TaskErrorSchema, metadata={"description": "Of a task that has `failed`."})
 
 
-class TasksSchema(Body):
+class TasksSchema(Schema):
     object = _constant("list")
     data = List(Nested(TaskSchema), required=True)
 
 
-class PricingSchema(Body):
+class PricingSchema(Schema):
     currency = _text("Three capital letters.")
     per_image_micro_units = _number("A millionth of the currency is one micro-unit.")
 
 
-class ModelSchema(Body):
+class ModelSchema(Schema):
     id = _text()
     object = _constant("model")
     created = _number(_UNIX_SECONDS)
@@ -116,21 +112,21 @@ class ModelSchema(Body):
     pricing = Nested(PricingSchema, metadata={"description": "Where the operator has set a price."})
 
 
-class ModelsSchema(Body):
+class ModelsSchema(Schema):
     object = _constant("list")
     data = List(Nested(ModelSchema), required=True)
 
 
-KeyLimitsSchema = Body.from_dict(
+KeyLimitsSchema = Schema.from_dict(
     {field.name: Integer(required=True, allow_none=True) for field in fields(KeyLimits)}, name="KeyLimitsSchema"
 )
 
-LimitResetsSchema = Body.from_dict(
+LimitResetsSchema = Schema.from_dict(
     {rate.name: Integer(required=True, allow_none=True) for rate in RATE_LIMITS}, name="LimitResetsSchema"
 )
 
 
-class UsageTotalSchema(Body):
+class UsageTotalSchema(Schema):
     day = _text("In UTC.", format="date")
     model = _text("Null for requests that named no valid model.", null=True)
     requests = _number()
@@ -141,11 +137,14 @@ class UsageTotalSchema(Body):
         keys=String(),
         values=Integer(),
         required=True,
-        metadata={"description": f"Requests by how their answer was taken: {', '.join(WAYS)}."},
+        metadata={
+            "description": f"Requests by how their answer was taken: {', '.join(WAYS)}.",
+            "examples": [{WAYS[0]: 3}],
+        },
     )
 
 
-class UsageSchema(Body):
+class UsageSchema(Schema):
     object = _constant("usage")
     start = _text(format="date")
     end = _text(format="date")
@@ -160,7 +159,7 @@ class UsageSchema(Body):
     )
 
 
-class UsageRequestSchema(Body):
+class UsageRequestSchema(Schema):
     object = _constant("usage.request")
     created = _number(_UNIX_SECONDS)
     request_id = _text("`x-request-id` of its response.")
@@ -176,13 +175,13 @@ class UsageRequestSchema(Body):
     trace_id = _text("MiniMax's id of the call.", null=True)
 
 
-class UsageRequestsSchema(Body):
+class UsageRequestsSchema(Schema):
     object = _constant("list")
     data = List(Nested(UsageRequestSchema), required=True)
     next = _text("`before` of the next page; null on the last one.", null=True)
 
 
-class DeletedImageSchema(Body):
+class DeletedImageSchema(Schema):
     id = _text()
     object = _constant("image")
     deleted = Boolean(required=True)
@@ -192,7 +191,7 @@ class DeletedTaskSchema(DeletedImageSchema):
     object = _constant("image.task")
 
 
-class StatusSchema(Body):
+class StatusSchema(Schema):
     status = _text()
 
 

@@ -17,3 +17,8 @@ def expect_accessible(page: Page) -> None:
         page.evaluate("Promise.allSettled(document.getAnimations().map((each) => each.finished))")  # fading colors
         results = Axe().run(page)
         assert results.violations_count == 0, f"{scheme}: {results.generate_report()}"
+
+
+def expect_no_sideways_scroll(page: Page) -> None:
+    scrolls, shows = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
+    assert scrolls <= shows

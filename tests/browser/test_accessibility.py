@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from app.pages.page import PAGES
-from tests.browser.accessibility import expect_accessible
+from tests.browser.accessibility import expect_accessible, expect_no_sideways_scroll
 from tests.browser.conftest import OpenPage
 from tests.browser.loading import open_loaded
 from tests.browser.playground import Playground
@@ -14,11 +14,6 @@ from tests.browser.site import Site
 
 PATHS = [page.path for page in PAGES]
 PHONE = {"viewport": {"width": 320, "height": 640}, "has_touch": True}
-
-
-def expect_no_sideways_scroll(page: Page) -> None:
-    scrolls, shows = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
-    assert scrolls <= shows
 
 
 @pytest.mark.parametrize("path", PATHS)

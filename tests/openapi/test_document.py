@@ -20,7 +20,6 @@ from app.tasks.task import State
 from app.web.cors import EXPOSED_HEADERS
 from tests.conftest import MakeClient
 from tests.deploy.test_nginx_words import nginx_codes
-from tests.docs.markdown import rows
 from tests.docs.test_api import CALLERS, MINIMAX, NGINX, OTHERS, documented, header_literals
 from tests.support.openapi import Document
 from tests.support.processes import ROOT
@@ -106,8 +105,10 @@ def test_the_guide_names_only_what_the_document_has(document: Document) -> None:
 
 def test_the_guide_has_the_codes_that_only_nginx_sends(document: Document) -> None:
     """As docs/api.md has them, which is held against deploy/nginx.conf."""
-    in_guide = rows(document.spec["info"]["description"], "only from nginx")
-    assert [row[1:] for row in in_guide] == [row[1:] for row in NGINX]
+    found = re.findall(
+        r"^- (`\w+`) \(([^)]+)\): .* Retried: (\w+)\.$", document.spec["info"]["description"], re.MULTILINE
+    )
+    assert found == [tuple(row[1:]) for row in NGINX]
 
 
 def test_what_is_conditional_has_its_request_headers(document: Document) -> None:
@@ -145,6 +146,18 @@ def test_every_documented_code_has_its_status_and_retry(document: Document) -> N
     assert other == expected.pop("any other")
     assert table == expected
     assert all(each["meaning"] for each in document.spec["x-errorCodes"].values())
+
+
+def test_a_response_lists_its_codes_by_whether_they_are_retried(document: Document) -> None:
+    table = document.spec["x-errorCodes"]
+    for name, response in document.spec["components"]["responses"].items():
+        lists = re.split(r"^(Not retried|Retried):$", response["description"], flags=re.MULTILINE)[1:]
+        listed = {
+            code: title == "Retried"
+            for title, text in zip(lists[::2], lists[1::2], strict=True)
+            for code in re.findall("^- `([^`]+)`:", text, re.MULTILINE)
+        }
+        assert listed == {code: table[code]["should_retry"] for code in response["x-errorCodes"]}, name
 
 
 def test_every_code_is_in_a_response_of_its_status(document: Document) -> None:

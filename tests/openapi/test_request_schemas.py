@@ -59,6 +59,26 @@ def test_every_field_is_in_the_schema(document: Document, name: str) -> None:
     assert all(described["description"] for described in properties.values())
 
 
+RULES = {
+    "prompt": "1 to 1500 characters.",
+    "n": "1 to 9. Default: `1`.",
+    "aspect_ratio": "One of `1:1`, `16:9`, `4:3`, `3:2`, `2:3`, `3:4`, `9:16`, `21:9`.",
+    "response_format": "One of `url`, `b64_json`, `base64`.",
+    "seed": "A signed 64-bit integer.",
+    "style_type": "One of `漫画`, `元气`, `中世纪`, `水彩`.",
+    "style_weight": "Above 0, up to 1.",
+    "partial_images": "0 to 3.",
+}
+
+
+@pytest.mark.parametrize("name", ["ImageRequest", "ImageForm"])
+def test_the_description_of_a_field_ends_with_its_rule(document: Document, name: str) -> None:
+    """Viewers show the schema of a form by its descriptions alone."""
+    properties = document.spec["components"]["schemas"][name]["properties"]
+    for field, rule in RULES.items():
+        assert properties[field]["description"].endswith(f" {rule}"), field
+
+
 def test_the_fields_of_a_reference_are_in_its_schema(document: Document) -> None:
     assert set(document.spec["components"]["schemas"]["Reference"]["properties"]) == set(
         ReferenceSchema._declared_fields
@@ -77,6 +97,8 @@ def test_dimensions_have_their_rule_where_they_are_forwarded(make_client: MakeCl
     for side, is_valid in ((512, True), (2048, True), (504, False), (2056, False), (513, False)):
         faults = document.faults(SCHEMA, BASE | {"width": side, "height": side})
         assert (faults == []) is is_valid, side
+    width = document.spec["components"]["schemas"]["ImageForm"]["properties"]["width"]
+    assert width["description"].endswith(" 512 to 2048, a multiple of 8.")
 
 
 def test_a_file_is_the_image_of_a_form(document: Document) -> None:

@@ -2,6 +2,7 @@
 
 import { getKey } from "../common/key.js";
 import { accessible } from "./accessible.js";
+import { compact } from "./compact.js";
 import { nameElements } from "./names.js";
 
 const DOCUMENT = "/openapi.json";
@@ -15,13 +16,20 @@ function followColorScheme() {
   apply();
 }
 
-/** Authorize "Try it out" with the key that the playground has taken in this tab. */
+/** Authorize "Try it out" with the key that the playground has taken in this tab, and say which key it uses from now on. */
 function authorize(viewer) {
-  const key = getKey();
-  if (key) viewer.preauthorizeApiKey(SCHEME, key);
-  document.getElementById("key-state").textContent = key
-    ? "“Try it out” uses the API key of this tab."
-    : "“Try it out” needs an API key: set it in the playground, or with “Authorize” below.";
+  if (getKey()) viewer.preauthorizeApiKey(SCHEME, getKey());
+  viewer.getStore().subscribe(() => showKeyState(viewer));
+  showKeyState(viewer);
+}
+
+function showKeyState(viewer) {
+  const key = viewer.authSelectors.authorized().getIn([SCHEME, "value"]);
+  const text = !key
+    ? "“Try it out” needs an API key: set it in the playground, or with “Authorize” below."
+    : `“Try it out” uses the API key ${key === getKey() ? "of this tab" : "that you gave with “Authorize”"}.`;
+  const state = document.getElementById("key-state");
+  if (state.textContent !== text) state.textContent = text; // screen readers read each change
 }
 
 const EMPTY_TYPES = ["string", "integer", "number", "boolean"];
@@ -47,7 +55,7 @@ const viewer = window.SwaggerUIBundle({
   spec: withEmptyForm(await response.json()),
   dom_id: "#viewer",
   layout: "AccessibleLayout",
-  plugins: [accessible],
+  plugins: [accessible, compact],
   deepLinking: true,
   defaultModelsExpandDepth: 0,
   displayRequestDuration: true,
