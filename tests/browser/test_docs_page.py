@@ -102,3 +102,12 @@ def test_an_open_operation_is_accessible_and_holds_the_example(page: Page) -> No
     prompt = shown.locator("[data-property-name=prompt]").get_by_role("textbox")
     expect(prompt).to_have_value("A lighthouse at dusk")
     expect_accessible(page)
+
+
+def test_the_schema_of_a_body_is_accessible(page: Page) -> None:
+    page.goto("/docs")
+    shown = page.locator("[id$='-createImage']")
+    shown.get_by_role("button").first.click()
+    shown.get_by_role("tab", name="Schema").first.click()
+    expect(shown.get_by_text("[1, 1500] characters")).to_be_visible()
+    expect_accessible(page)
