@@ -32,7 +32,7 @@ MEANINGS = {
     "storage_full": f"there is no room left for the body of the request. {_NOT_SENT}",
     "rate_limit_exceeded": f"a limit of this API key, such as its images per minute. {_NOT_SENT}",
     "insufficient_balance": f"the balance of this API key does not cover the call. {_NOT_SENT}",
-    "storage_unavailable": f"the database is unavailable. {_NOT_SENT}",
+    "storage_unavailable": f"the database is unavailable. {_NOT_SENT} for this request",
     "usage_busy": "the gateway is busy with other usage queries",
 }
 

@@ -112,6 +112,9 @@ PARAMETERS: dict[str, Described] = {
     "ifNoneMatch": _parameter(
         "If-None-Match", "header", "An `ETag` of before: the response is 304 if it has not changed.", type="string"
     ),
+    "ifMatch": _parameter(
+        "If-Match", "header", "An `ETag`: the response is 412 if the image has another one.", type="string"
+    ),
     "limit": _whole("limit", "How many to list, newest first.", 1, tasks.MAX_LISTED, tasks.DEFAULT_LISTED),
     "usageLimit": _whole("limit", "How many to list, newest first.", 1, usage.MAX_LISTED, usage.DEFAULT_LISTED),
     "before": _parameter("before", "query", "`next` of the page before.", type="string"),

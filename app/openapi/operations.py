@@ -157,7 +157,7 @@ OPERATIONS: Mapping[str, Operation] = {
             "304": _response("Not modified since `If-None-Match`.", {}, _KEPT),
         },
         errors="KeptImage",
-        parameters=["name", "range", "ifNoneMatch"],
+        parameters=["name", "range", "ifNoneMatch", "ifMatch"],
     ),
     "kept_images.delete": Operation(
         *("deleteImage", "Images", "Delete an image that is kept", "KeptImageDeletion"),

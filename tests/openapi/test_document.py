@@ -112,7 +112,7 @@ def test_the_guide_has_the_codes_that_only_nginx_sends(document: Document) -> No
 
 
 def test_what_is_conditional_has_its_request_headers(document: Document) -> None:
-    needed = {"206": "Range", "416": "Range", "304": "If-None-Match"}
+    needed = {"206": "Range", "416": "Range", "304": "If-None-Match", "412": "If-Match"}
     for _, path, operation in document.operations():
         in_headers = {each["name"] for each in document.parameters(operation) if each["in"] == "header"}
         assert {needed[status] for status in operation["responses"] if status in needed} <= in_headers, path
@@ -121,7 +121,7 @@ def test_what_is_conditional_has_its_request_headers(document: Document) -> None
 # Errors and headers
 
 
-WORDS_OF_HTTP = {"Content-Length", "Content-Encoding", "Retry-After", "x-should-retry", "x-request-id"}
+WORDS_OF_HTTP = {"ETag", "Content-Length", "Content-Encoding", "Retry-After", "x-should-retry", "x-request-id"}
 
 
 def test_every_error_is_explained_in_words_that_callers_know(document: Document) -> None:
