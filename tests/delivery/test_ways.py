@@ -5,20 +5,23 @@ from __future__ import annotations
 import base64
 import json
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
+from werkzeug.wrappers import Response
 
 from app.objects.location import FileLocation
 from app.tasks.background import background_calls
 from tests.conftest import MakeClient
-from tests.support.fake_minimax import FakeMinimax, Script, error_response, reset, respond, success
+from tests.support.fake_minimax import FakeMinimax, Script, error_response, reset, respond, success, when
 from tests.support.images import JPEG, PNG
 from tests.support.kept_images import LARGE_JPEG, PUBLIC_URL, drawing, path_of
 from tests.support.task_stores import park
@@ -27,7 +30,7 @@ GENERATIONS, TASKS = "/v1/images/generations", "/v1/images/tasks"
 CALL = {"model": "MiniMax-Image-01", "prompt": "an otter"}
 KEY = {"Idempotency-Key": "order 1"}
 RETRY = {"x-stainless-retry-count": "1"}
-LATER_SECONDS = 1.2  # longer than calls last that are not written down
+PATIENT = {"minimax_timeout_seconds": 60.0}  # for calls that a test holds at MiniMax
 
 Send = Callable[..., TestResponse]
 
@@ -35,7 +38,8 @@ Send = Callable[..., TestResponse]
 @pytest.fixture
 def client(make_client: MakeClient, tmp_path: Path) -> Iterator[FlaskClient]:
     """A gateway with a store of answers of its own, whose streams send their head after 0.1 s."""
-    client = make_client(state_folder=str(tmp_path), stream_head_seconds=0.1, stream_heartbeat_seconds=0.2)
+    times = {"stream_head_seconds": 0.1, "stream_heartbeat_seconds": 0.2}
+    client = make_client(state_folder=str(tmp_path), **PATIENT, **times)
     supervisor = client.application.extensions["task_supervisor"]
     supervisor.start()
     yield client
@@ -51,6 +55,26 @@ def send(client: FlaskClient) -> Send:
     return send
 
 
+@contextmanager
+def held(upstream: FakeMinimax, then: Script) -> Iterator[threading.Event]:
+    """MiniMax responds only once the event is set, which the end of the context does too."""
+    released = threading.Event()
+    upstream.script = when(released, then)
+    try:
+        yield released
+    finally:
+        released.set()
+
+
+def released_events(client: FlaskClient, released: threading.Event, **fields: Any) -> list[dict[str, Any]]:
+    """The events of a stream whose call, unless it has ended, is released once the head is sent."""
+    sent = CALL | {"stream": True} | fields
+    with client.post(GENERATIONS, json=sent, buffered=False) as response:  # not buffered: it returns with the head
+        assert response.status_code == 200
+        released.set()
+        return events(response)
+
+
 def wait_until(condition: Callable[[], bool]) -> None:
     give_up = time.monotonic() + 20
     while not condition():
@@ -58,8 +82,8 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def events(response: TestResponse) -> list[dict[str, Any]]:
-    assert response.content_type.startswith("text/event-stream")
+def events(response: Response) -> list[dict[str, Any]]:
+    assert response.mimetype == "text/event-stream"
     lines = response.get_data(as_text=True).splitlines()
     return [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
 
@@ -130,9 +154,9 @@ def test_a_task_is_begun_and_fetched(upstream: FakeMinimax, client: FlaskClient,
 
 
 def test_a_running_task_says_when_to_ask_again(upstream: FakeMinimax, client: FlaskClient, send: Send) -> None:
-    upstream.script = respond(success(), after=0.5)
-    begun = send(path=f"{GENERATIONS}/async")
-    running = client.get(begun.headers["Location"])
+    with held(upstream, respond(success())):
+        begun = send(path=f"{GENERATIONS}/async")
+        running = client.get(begun.headers["Location"])
     assert running.json is not None
     assert running.json["status"] in ("queued", "in_progress")
     assert int(running.headers["Retry-After"]) >= 1
@@ -186,10 +210,12 @@ def test_a_model_that_is_not_served_is_refused_before_the_202(upstream: FakeMini
     assert upstream.received == []
 
 
-@pytest.mark.parametrize("seconds", [0, 0.5], ids=["quick", "late"])
-def test_a_stream_has_an_event_for_each_image(upstream: FakeMinimax, send: Send, seconds: float) -> None:
-    upstream.script = respond(drawing(LARGE_JPEG, PNG), after=seconds)
-    found = events(send(stream=True, n=2))
+@pytest.mark.parametrize("is_late", [False, True], ids=["quick", "late"])
+def test_a_stream_has_an_event_for_each_image(upstream: FakeMinimax, client: FlaskClient, is_late: bool) -> None:
+    with held(upstream, respond(drawing(LARGE_JPEG, PNG))) as released:
+        if not is_late:
+            released.set()
+        found = released_events(client, released, n=2)
     assert [event["type"] for event in found] == ["image_generation.completed"] * 2
     assert [base64.b64decode(event["b64_json"]) for event in found] == [LARGE_JPEG, PNG]
     assert [event["output_format"] for event in found] == ["jpeg", "png"]
@@ -199,21 +225,28 @@ def test_a_stream_has_an_event_for_each_image(upstream: FakeMinimax, send: Send,
 def test_the_head_of_a_stream_has_the_headers_that_are_known(
     upstream: FakeMinimax, make_client: MakeClient, tmp_path: Path, head: float, trace_id: str | None
 ) -> None:
-    upstream.script = respond(drawing(JPEG), headers={"Trace-Id": "trace-1"}, after=0.2)
-    client = make_client(state_folder=str(tmp_path), stream_head_seconds=head)
-    response = client.post(GENERATIONS, json=CALL | {"stream": True})
+    client = make_client(state_folder=str(tmp_path), stream_head_seconds=head, **PATIENT)
+    with held(upstream, respond(drawing(JPEG), headers={"Trace-Id": "trace-1"})) as released:
+        if trace_id:
+            released.set()
+        with client.post(GENERATIONS, json=CALL | {"stream": True}, buffered=False) as response:
+            released.set()
+            assert len(events(response)) == 1
     assert response.status_code == 200
     assert response.headers.get("x-minimax-trace-id") == trace_id
 
 
-def test_a_quick_failure_of_a_stream_has_its_status(upstream: FakeMinimax, send: Send) -> None:
+def test_a_quick_failure_of_a_stream_has_its_status(
+    upstream: FakeMinimax, make_client: MakeClient, tmp_path: Path
+) -> None:
     upstream.script = respond(error_response(1026))
-    assert send(stream=True).status_code == 403
+    client = make_client(state_folder=str(tmp_path), stream_head_seconds=30.0)
+    assert client.post(GENERATIONS, json=CALL | {"stream": True}).status_code == 403
 
 
-def test_a_late_failure_of_a_stream_is_an_event(upstream: FakeMinimax, send: Send) -> None:
-    upstream.script = respond(error_response(1026), after=0.5)
-    [event] = events(send(stream=True))
+def test_a_late_failure_of_a_stream_is_an_event(upstream: FakeMinimax, client: FlaskClient) -> None:
+    with held(upstream, respond(error_response(1026))) as released:
+        [event] = released_events(client, released)
     assert event["error"]["code"] == "1026"
 
 
@@ -232,15 +265,17 @@ def test_a_stream_of_a_failed_key_has_its_status(upstream: FakeMinimax, send: Se
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["JSON", "stream"])
-def test_a_retry_joins_a_call_that_runs(upstream: FakeMinimax, send: Send, stream: bool) -> None:
-    upstream.script = respond(drawing(JPEG), after=LATER_SECONDS)
+def test_a_retry_joins_a_call_that_runs(upstream: FakeMinimax, client: FlaskClient, send: Send, stream: bool) -> None:
+    supervisor = client.application.extensions["task_supervisor"]
     fields = {"stream": True} if stream else {"response_format": "b64_json"}
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(2) as pool, held(upstream, respond(drawing(JPEG))) as released:
         first = pool.submit(send, **fields)
-        time.sleep(0.9)
-        joined = send(RETRY, **fields)
+        wait_until(lambda: any(call.is_stored for call in list(supervisor._calls.values())))
+        joined = pool.submit(send, RETRY, **fields)
+        wait_until(lambda: len(supervisor._waiters) == 1)
+        released.set()
     heartbeat = b": waiting\n"
-    assert first.result().data.replace(heartbeat, b"") == joined.data.replace(heartbeat, b"")
+    assert first.result().data.replace(heartbeat, b"") == joined.result().data.replace(heartbeat, b"")
     assert len(upstream.received) == 1
 
 
