@@ -11,10 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Row, select
 
+from app.accounts.api_key import fingerprint
+from app.storage.database import Database
 from app.storage.storage import Storage
 from app.storage.tables import LedgerEntry
+from app.storage.task_tables import TASKS
+from app.tasks.request_digest import key_digest
 from tests.integration.billing_gateway import PRICE
 from tests.integration.raw_http import EDITS, GENERATIONS, MODEL, Reply, ask, head, post, wait_until
 from tests.support import processes
@@ -82,17 +86,40 @@ class Account:
 
 @dataclass(frozen=True)
 class Bed:
-    """A gateway and its upstream. `storage` is None without a database."""
+    """A gateway and its upstream. `storage` is None without a database. `answers` has the table of tasks."""
 
     gateway: Served
     upstream: PromptedMinimax
     storage: Storage | None
+    answers: Database
 
     def account(self, secret: str = API_KEY, *, balance: int = BALANCE, **limits: Any) -> Account:
         """A new API key; without a database, the static key `secret`."""
         if self.storage is None:
             return Account(self.gateway.url, secret)
         return new_account(self.storage, self.gateway.url, balance, **limits)
+
+    def wait_until_joined(self, account: Account, connections: int, key: str | None = None) -> None:
+        """So many connections have come for the answer of the account's call, after the first: see `_rows`."""
+        wait_until(lambda: [row.joins for row in self._rows(account, key)] == [connections], "the callers that wait")
+
+    def wait_until_left(self, account: Account, key: str | None = None) -> None:
+        """No connection waits for the answer of the account's call, so that a retry joins it: see `_rows`."""
+        wait_until(lambda: [row.attendant for row in self._rows(account, key)] == [None], "the caller's leaving noted")
+
+    def wait_until_answered(self, account: Account, key: str) -> None:
+        wait_until(lambda: [row.state for row in self._rows(account, key)] == ["completed"], "the answer kept")
+
+    def _rows(self, account: Account, key: str | None) -> list[Row[Any]]:
+        """The account's calls with this idempotency key, or those without a key that are no tasks."""
+        caller = fingerprint(account.secret)
+        chosen = select(TASKS.c.attendant, TASKS.c.joins, TASKS.c.state).where(
+            TASKS.c.caller == caller,
+            TASKS.c.idempotency_key == (key_digest(caller, key) if key else None),
+            TASKS.c.is_async.is_(False),
+        )
+        with self.answers.connection(read_only=True) as connection:
+            return list(connection.execute(chosen))
 
 
 def new_account(storage: Storage, url: str, balance: int = BALANCE, **limits: Any) -> Account:
@@ -145,5 +172,9 @@ def start_bed(store: str, folder: Path, request: pytest.FixtureRequest, **variab
         url = stack.enter_context(new_database(store, folder, request))
         storage = stack.enter_context(open_storage(url, folder)) if url else None
         chosen = billing_variables(url, folder) if url else {"AMUX_API_KEYS": f"{API_KEY},{ANOTHER_KEY}"}
+        state = folder / f"state-{uuid.uuid4().hex}"
+        chosen["AMUX_STATE_FOLDER"] = str(state)
         gateway = stack.enter_context(processes.gateway(folder, upstream.url, **(chosen | variables)))
-        yield Bed(gateway, upstream, storage)
+        answers = storage.database if storage else Database(f"sqlite:///{state}/answers.db")
+        stack.callback(answers.engine.dispose)
+        yield Bed(gateway, upstream, storage, answers)

@@ -10,7 +10,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -138,11 +138,21 @@ def two_at_once(bed: RetriesBed, stack: ExitStack) -> Outcome:
     return Outcome(prompt, (account,), tuple(call.result() for call in calls), front)
 
 
+@contextmanager
+def abandoned(bed: RetriesBed, account: Account, prompt: str) -> Iterator[None]:
+    """A call whose caller has left, as the gateway has noted. It runs until the end of the context."""
+    with bed.upstream.holding(prompt):
+        with Caller(account.url) as caller:
+            caller.send(account.request({"model": MODEL, "prompt": prompt}))
+            wait_until(lambda: bed.upstream.calls(prompt) == 1, "the call at MiniMax")
+        bed.bed.wait_until_left(account)
+        yield
+
+
 def abandon(bed: RetriesBed, account: Account, prompt: str) -> None:
-    """Send a call and leave once it has reached MiniMax."""
-    with Caller(account.url) as caller:
-        caller.send(account.request({"model": MODEL, "prompt": prompt}))
-        wait_until(lambda: bed.upstream.calls(prompt) == 1, "the call at MiniMax")
+    """A call whose caller has left, and that may have ended."""
+    with abandoned(bed, account, prompt):
+        pass
 
 
 def image_of(account: Account, prompt: str, *lines: str, **fields: Any) -> str:
@@ -152,14 +162,16 @@ def image_of(account: Account, prompt: str, *lines: str, **fields: Any) -> str:
 
 
 def retry_while_running(bed: RetriesBed, stack: ExitStack) -> Outcome:
-    prompt, account = new_prompt("good", 2), bed.account()
-    abandon(bed, account, prompt)
-    return Outcome(prompt, (account,), (image_of(account, prompt, RETRY),))
+    prompt, account = new_prompt("good"), bed.account()
+    with ThreadPoolExecutor(1) as pool, abandoned(bed, account, prompt):
+        retry = pool.submit(image_of, account, prompt, RETRY)
+        bed.bed.wait_until_joined(account, 1)
+    return Outcome(prompt, (account,), (retry.result(),))
 
 
 def retry_after_the_end(bed: RetriesBed, stack: ExitStack) -> Outcome:
     """The answer came when its caller was gone, and was kept."""
-    prompt, account = new_prompt("good", 1), bed.account()
+    prompt, account = new_prompt("good"), bed.account()
     abandon(bed, account, prompt)
     account.check_charged(1)
     return Outcome(prompt, (account,), (image_of(account, prompt, RETRY),))
@@ -167,9 +179,9 @@ def retry_after_the_end(bed: RetriesBed, stack: ExitStack) -> Outcome:
 
 def second_call(bed: RetriesBed, stack: ExitStack) -> Outcome:
     """Not a retry: the caller itself calls again, after its first call has timed out."""
-    prompt, account = new_prompt("good", 2), bed.account()
+    prompt, account = new_prompt("good"), bed.account()
     options = {"max_retries": 0}
-    with pytest.raises(APITimeoutError):
+    with bed.upstream.holding(prompt), pytest.raises(APITimeoutError):
         python_image(account.url, account.secret, prompt, timeout=1, **options)
     return Outcome(prompt, (account,), (python_image(account.url, account.secret, prompt, **options),))
 
@@ -182,26 +194,26 @@ def retry_after_taken(bed: RetriesBed, stack: ExitStack) -> Outcome:
 
 def retry_joined_twice(bed: RetriesBed, stack: ExitStack) -> Outcome:
     """Two first retries for one call: the second is of another call."""
-    prompt, account = new_prompt("good", 1), bed.account()
+    prompt, account = new_prompt("good"), bed.account()
     abandon(bed, account, prompt)
     return Outcome(prompt, (account,), tuple(image_of(account, prompt, RETRY) for _ in range(2)))
 
 
 def retry_of_another_request(bed: RetriesBed, stack: ExitStack) -> Outcome:
-    prompt, account = new_prompt("good", 1), bed.account()
+    prompt, account = new_prompt("good"), bed.account()
     abandon(bed, account, prompt)
     return Outcome(prompt, (account,), (image_of(account, prompt, RETRY, seed=7),))
 
 
 def retry_of_another_key(bed: RetriesBed, stack: ExitStack) -> Outcome:
-    prompt, account, another = new_prompt("good", 1), bed.account(), bed.account()
+    prompt, account, another = new_prompt("good"), bed.account(), bed.account()
     abandon(bed, account, prompt)
     return Outcome(prompt, (account, another), (image_of(another, prompt, RETRY),))
 
 
 def retry_not_joined(bed: RetriesBed, stack: ExitStack) -> Outcome:
     """AMUX_JOIN_RETRIES=false"""
-    prompt, account = new_prompt("good", 1), replace(bed.account(), url=bed.unjoined.url)
+    prompt, account = new_prompt("good"), replace(bed.account(), url=bed.unjoined.url)
     abandon(bed, account, prompt)
     return Outcome(prompt, (account,), (image_of(account, prompt, RETRY),))
 

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,23 +118,30 @@ def test_other_preferences_change_nothing(bed: Bed) -> None:
 
 
 def test_a_running_task_says_so(bed: Bed) -> None:
-    account = bed.account()
-    path = begin(account, new_prompt("good", 2))
-    reply = fetch(account, path)
-    assert set(reply.json) == {"id", "object", "status", "created"}
-    assert reply.json["status"] in RUNNING
-    assert 1 <= int(reply.headers["retry-after"]) <= 60
-    assert fetch(account, path, wait=0).json["status"] in RUNNING
+    account, prompt = bed.account(), new_prompt("good")
+    with bed.upstream.holding(prompt):
+        path = begin(account, prompt)
+        reply = fetch(account, path)
+        assert set(reply.json) == {"id", "object", "status", "created"}
+        assert reply.json["status"] in RUNNING
+        assert 1 <= int(reply.headers["retry-after"]) <= 60
+        assert fetch(account, path, wait=0).json["status"] in RUNNING
     document = finished(account, path)
     assert document["created"] == reply.json["created"]
     assert "retry-after" not in fetch(account, path).headers
 
 
 def test_wait_ends_with_the_task_or_in_time(bed: Bed) -> None:
-    account = bed.account()
-    path = begin(account, new_prompt("good", 2.5))
-    assert fetch(account, path, wait=1).json["status"] in RUNNING
-    assert fetch(account, path, wait=60).json["status"] == "completed"
+    account, prompt = bed.account(), new_prompt("good")
+    with ThreadPoolExecutor(1) as pool:
+        with bed.upstream.holding(prompt):
+            path = begin(account, prompt)
+            assert fetch(account, path, wait=1).json["status"] in RUNNING
+            waiting = pool.submit(fetch, account, path, wait=60)
+            time.sleep(0.5)  # it has begun to wait, which nothing shows
+        released = time.monotonic()
+        assert waiting.result().json["status"] == "completed"
+    assert time.monotonic() - released < 30
 
 
 @pytest.mark.parametrize("wait", ["-1", "61", "soon", "nan", ""])
@@ -228,9 +236,11 @@ def test_a_task_holds_a_slot(tmp_path: Path) -> None:
         processes.gateway(tmp_path, upstream.url, WEB_CONCURRENCY="1", AMUX_MAX_CALLS="1") as gateway,
     ):
         account = Account(gateway.url, API_KEY)
-        path = begin(account, new_prompt("good", 1))
-        for reply in (account.generate(new_prompt("good")), account.generate(new_prompt("good"), RESPOND_ASYNC)):
-            assert (reply.status, reply.error["code"]) == (503, "gateway_full")
+        prompt = new_prompt("good")
+        with upstream.holding(prompt):
+            path = begin(account, prompt)
+            for reply in (account.generate(new_prompt("good")), account.generate(new_prompt("good"), RESPOND_ASYNC)):
+                assert (reply.status, reply.error["code"]) == (503, "gateway_full")
         check_completed(account, path)  # which needs no slot
         wait_until(lambda: account.generate(new_prompt("good")).status == 200, "the slot")
 
@@ -304,7 +314,7 @@ def test_a_killed_worker_fails_its_calls_and_tells_those_who_wait(
     with pair(store, tmp_path, request) as workers, ExitStack() as stack:
         bed, account = workers.bed, workers.bed.account()
         task, keyed, plain = (new_prompt("good", 60) for _ in range(3))
-        key = f"Idempotency-Key: {keyed[-32:]}"
+        key = f"Idempotency-Key: {(name := keyed[-32:])}"
 
         def wait_for(data: bytes) -> Caller:
             return stack.enter_context(Caller(account.url)).send(data)
@@ -314,6 +324,7 @@ def test_a_killed_worker_fails_its_calls_and_tells_those_who_wait(
             wait_for(account.request({"model": MODEL, "prompt": keyed}, key))
             wait_for(account.request({"model": MODEL, "prompt": plain})).socket.close()
             wait_until(lambda: all(bed.upstream.calls(each) for each in (task, keyed, plain)), "three calls")
+            bed.wait_until_left(account)
 
         stack.callback(kill, workers.victim)
         os.kill(workers.victim, signal.SIGSTOP)  # so that the other worker accepts those who wait
@@ -324,7 +335,8 @@ def test_a_killed_worker_fails_its_calls_and_tells_those_who_wait(
         for caller in (get, again, retry):
             wait_until(lambda caller=caller: holder(caller, [workers.other]) is not None, "accepted")  # type: ignore[misc]
             caller.socket.settimeout(DEATH_SECONDS)
-        time.sleep(0.3)  # they have begun to wait
+        for each in (None, name):
+            bed.wait_until_joined(account, 1, each)
         kill(workers.victim)
 
         document = get.reply("GET").json

@@ -12,11 +12,10 @@ import pytest
 from app.storage.tables import UsageRecord
 from app.storage.times import now
 from tests.integration.answer_beds import Account, Bed, start_bed
-from tests.integration.process_metrics import in_flight
 from tests.integration.raw_http import MODEL, Caller, wait_until
 from tests.support.prompted_minimax import new_prompt
 
-KEY = "Idempotency-Key: one"
+KEY, KEY_LINE = "one", "Idempotency-Key: one"
 FIRST_TRY = "x-stainless-retry-count: 0"
 RETRY = "x-stainless-retry-count: 1"
 IMAGES = 3
@@ -53,31 +52,34 @@ def document(prompt: str, **fields: Any) -> dict[str, Any]:
 def test_a_replay(bed: Bed) -> None:
     account, prompt = bed.account(), new_prompt("good")
     for _ in range(3):
-        assert account.post(document(prompt), KEY).status == 200
+        assert account.post(document(prompt), KEY_LINE).status == 200
     check(account, {"connection": 1, "idempotency_key": 2})
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
 def test_a_waiting_caller_that_leaves(bed: Bed, stream: bool) -> None:
-    account, prompt = bed.account(), new_prompt("good", 4)
+    account, prompt = bed.account(), new_prompt("good")
     sent = document(prompt, stream=stream, response_format="b64_json")
-    with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(account.post, sent, KEY)
+    with ThreadPoolExecutor(1) as pool, bed.upstream.holding(prompt):
+        first = pool.submit(account.post, sent, KEY_LINE)
         wait_until(lambda: bed.upstream.calls(prompt) == 1, "the call at MiniMax")
         with Caller(account.url) as second:
-            second.send(account.request(sent, KEY))
-            wait_until(lambda: in_flight(bed.gateway) == 2, "the second request")
-        assert first.result().status == 200
+            second.send(account.request(sent, KEY_LINE))
+            bed.wait_until_joined(account, 1, KEY)
+        bed.wait_until_left(account, KEY)
+    assert first.result().status == 200
     check(account, {"stream" if stream else "connection": 1, "nobody": 1})
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
 def test_a_retry_that_leaves(bed: Bed, stream: bool) -> None:
-    account, prompt = bed.account(), new_prompt("good", 4)
+    account, prompt = bed.account(), new_prompt("good")
     sent = document(prompt, stream=stream, response_format="b64_json")
-    for requests, line in ((1, FIRST_TRY), (2, RETRY)):
-        with Caller(account.url) as caller:
-            caller.send(account.request(sent, line))
-            wait_until(lambda: bed.upstream.calls(prompt) == 1, "the call at MiniMax")
-            wait_until(lambda: in_flight(bed.gateway) == requests, "the request")  # noqa: B023
+    with bed.upstream.holding(prompt):
+        for joins, line in ((0, FIRST_TRY), (1, RETRY)):
+            with Caller(account.url) as caller:
+                caller.send(account.request(sent, line))
+                wait_until(lambda: bed.upstream.calls(prompt) == 1, "the call at MiniMax")
+                bed.wait_until_joined(account, joins)
+            bed.wait_until_left(account)
     check(account, {"nobody": 2})

@@ -20,6 +20,7 @@ from tests.support.fake_minimax import FakeMinimax, Received, Script, error_resp
 from tests.support.images import JPEG
 
 LARGE_BYTES = 15 * 1024 * 1024  # of base64, in all images of a response together
+HELD_SECONDS = 60  # until a test that holds a call has failed
 
 Drawn = dict[str, Any]
 KINDS: dict[str, Callable[[Drawn], Script]] = {
@@ -47,12 +48,22 @@ class PromptedMinimax(FakeMinimax):
     def __init__(self, port: int = 0) -> None:
         self._images = itertools.count()
         self._calls: Counter[str] = Counter()
+        self._held: dict[str, threading.Event] = {}
         self._lock = threading.Lock()
         super().__init__(port)
 
     def calls(self, prompt: str) -> int:
         """How often MiniMax was called with this prompt."""
         return self._calls[prompt]
+
+    @contextmanager
+    def holding(self, prompt: str) -> Iterator[None]:
+        """Respond to calls with this prompt only after the end of the context."""
+        self._held[prompt] = threading.Event()
+        try:
+            yield
+        finally:
+            self._held.pop(prompt).set()
 
     def respond_to(self, request: Received, connection: socket.socket) -> None:
         prompt: str = request.json["prompt"]
@@ -62,6 +73,8 @@ class PromptedMinimax(FakeMinimax):
         kinds, _, seconds = prompt.split()[0].partition("@")
         first, _, then = kinds.partition("-then-")
         time.sleep(float(seconds or 0))
+        if held := self._held.get(prompt):
+            held.wait(HELD_SECONDS)
         self._script(first if is_first or not then else then, request.json)(connection)
 
     def _script(self, kind: str, payload: dict[str, Any]) -> Script:
