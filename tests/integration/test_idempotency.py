@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +22,6 @@ from tests.support.processes import API_KEY, free_port
 from tests.support.prompted_minimax import LARGE_BYTES, new_prompt, start_prompted_minimax
 
 REPLAYED = "idempotent-replayed"
-UPSTREAM_SECONDS = 2  # the gateway's deadline for MiniMax
 
 # MiniMax's answers that are kept: the status of the reply, and the images that are charged.
 KEPT = {
@@ -45,7 +43,7 @@ NOT_KEPT = {"1002": 429, "1004": 502, "1008": 429, "1001": 503, "1033": 503, "10
 @pytest.fixture(scope="session", params=STORES)
 def bed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
     folder = tmp_path_factory.mktemp("idempotency")
-    with start_bed(request.param, folder, request, MINIMAX_TIMEOUT_SECONDS=str(UPSTREAM_SECONDS)) as bed:
+    with start_bed(request.param, folder, request) as bed:
         yield bed
 
 
@@ -87,13 +85,16 @@ def test_an_answer_is_kept(bed: Bed, kind: str) -> None:
     account.check_charged(charged)
 
 
-def test_a_deadline_is_kept(bed: Bed) -> None:
-    account, prompt, key = bed.account(), new_prompt("good", UPSTREAM_SECONDS + 2), new_key()
-    first = account.generate(prompt, line(key))
-    assert (first.status, first.error["code"]) == (502, "upstream_deadline")
-    check_replay(account.generate(prompt, line(key)), first)
-    assert bed.upstream.calls(prompt) == 1
-    account.check_charged(0)
+@pytest.mark.parametrize("store", STORES)
+def test_a_deadline_is_kept(store: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    with start_bed(store, tmp_path, request, MINIMAX_TIMEOUT_SECONDS="1") as bed:
+        account, prompt, key = bed.account(), new_prompt("good"), new_key()
+        with bed.upstream.holding(prompt):
+            first = account.generate(prompt, line(key))
+            assert (first.status, first.error["code"]) == (502, "upstream_deadline")
+            check_replay(account.generate(prompt, line(key)), first)
+        assert bed.upstream.calls(prompt) == 1
+        account.check_charged(0)
 
 
 @pytest.mark.parametrize("kind", NOT_KEPT)
@@ -233,10 +234,17 @@ def test_a_key_of_another_caller_is_another_key(bed: Bed) -> None:
 # While the first call runs
 
 
+def generate_at_once(bed: Bed, account: Account, prompt: str, key: str, count: int) -> list[Reply]:
+    """The replies to that many callers. MiniMax responds to the first once all others wait for its answer."""
+    with ThreadPoolExecutor(count) as pool, bed.upstream.holding(prompt):
+        calls = [pool.submit(account.generate, prompt, line(key)) for _ in range(count)]
+        bed.wait_until_joined(account, count - 1, key)
+    return [call.result() for call in calls]
+
+
 def test_calls_with_the_key_of_a_running_one_wait_for_its_answer(bed: Bed) -> None:
-    account, prompt, key = bed.account(), new_prompt("good", 1), new_key()
-    with ThreadPoolExecutor(6) as pool:
-        replies = list(pool.map(lambda _: account.generate(prompt, line(key)), range(6)))
+    account, prompt, key = bed.account(), new_prompt("good"), new_key()
+    replies = generate_at_once(bed, account, prompt, key, 6)
     assert {(reply.status, reply.body) for reply in replies} == {(200, replies[0].body)}
     assert sum(REPLAYED not in reply.headers for reply in replies) == 1
     assert bed.upstream.calls(prompt) == 1
@@ -244,23 +252,29 @@ def test_calls_with_the_key_of_a_running_one_wait_for_its_answer(bed: Bed) -> No
 
 
 def test_a_running_call_rejects_its_key_with_another_request(bed: Bed) -> None:
-    account, prompt, key = bed.account(), new_prompt("good", 1), new_key()
+    account, prompt, key = bed.account(), new_prompt("good"), new_key()
     with Caller(account.url) as first:
-        first.send(account.request({"model": MODEL, "prompt": prompt}, line(key)))
-        wait_until(lambda: bed.upstream.calls(prompt) == 1, "the call at MiniMax")
-        check_reused(account.generate(prompt, line(key), seed=7))
+        with bed.upstream.holding(prompt):
+            first.send(account.request({"model": MODEL, "prompt": prompt}, line(key)))
+            wait_until(lambda: bed.upstream.calls(prompt) == 1, "the call at MiniMax")
+            check_reused(account.generate(prompt, line(key), seed=7))
         check_new(first.reply())
 
 
 @pytest.mark.parametrize("when", ["running", "ended"])
 def test_the_answer_is_kept_for_a_caller_that_left(bed: Bed, when: str) -> None:
-    account, prompt, key = bed.account(), new_prompt("good", 1), new_key()
-    with Caller(account.url) as gone:
-        gone.send(account.request({"model": MODEL, "prompt": prompt}, line(key)))
-        wait_until(lambda: bed.upstream.calls(prompt) == 1, "the call at MiniMax")
+    account, prompt, key = bed.account(), new_prompt("good"), new_key()
+    with ThreadPoolExecutor(1) as pool, bed.upstream.holding(prompt):
+        with Caller(account.url) as gone:
+            gone.send(account.request({"model": MODEL, "prompt": prompt}, line(key)))
+            wait_until(lambda: bed.upstream.calls(prompt) == 1, "the call at MiniMax")
+        bed.wait_until_left(account, key)
+        if when == "running":
+            second = pool.submit(account.generate, prompt, line(key))
+            bed.wait_until_joined(account, 1, key)
     if when == "ended":
-        time.sleep(1.5)
-    reply = account.generate(prompt, line(key))
+        bed.wait_until_answered(account, key)
+    reply = second.result() if when == "running" else account.generate(prompt, line(key))
     assert (reply.status, reply.headers[REPLAYED]) == (200, "true")
     assert bed.upstream.calls(prompt) == 1
     account.check_charged(1)
@@ -268,9 +282,8 @@ def test_the_answer_is_kept_for_a_caller_that_left(bed: Bed, when: str) -> None:
 
 def test_callers_that_wait_get_an_error_that_is_not_kept(bed: Bed) -> None:
     """They have waited for this call. The next one is a new one."""
-    account, prompt, key = bed.account(), new_prompt("1002-then-good", 1), new_key()
-    with ThreadPoolExecutor(3) as pool:
-        replies = list(pool.map(lambda _: account.generate(prompt, line(key)), range(3)))
+    account, prompt, key = bed.account(), new_prompt("1002-then-good"), new_key()
+    replies = generate_at_once(bed, account, prompt, key, 3)
     assert [reply.status for reply in replies] == [429] * 3
     assert bed.upstream.calls(prompt) == 1
     check_new(account.generate(prompt, line(key)))
