@@ -1,6 +1,6 @@
 """Processes that share a pacer store: `python -m tests.pacing.processes COMMAND KIND ADDRESS WINDOW …`.
 
-`hammer … SECONDS RATE…` lets eight threads take turns for `SECONDS` and prints each start as the store has noted it;
+`hammer … COUNT RATE…` lets eight threads take turns, `COUNT` in all, and prints each start as the store has noted it;
 `hold … RATE` stays in the middle of a step.
 """
 
@@ -22,18 +22,20 @@ from app.pacing.turn_queue import TurnQueue
 from tests.pacing.conftest import open_store
 
 THREADS = 8
+PATIENCE = 50  # seconds
 
 
-def hammer(kind: str, address: str, window: float, seconds: float, *rates: int) -> list[tuple[str, float]]:
+def hammer(kind: str, address: str, window: float, count: int, *rates: int) -> list[tuple[str, float]]:
+    """A start that was read too late, after it had left the window, is left out."""
     starts: list[tuple[str, float]] = []
     begun_at = start_times(kind, address)
-    give_up = time.monotonic() + seconds
+    give_up = time.monotonic() + PATIENCE
 
     def take_turns(queue: TurnQueue, caller: str) -> None:
-        while (left := give_up - time.monotonic()) > 0:
+        while len(starts) < count and (left := give_up - time.monotonic()) > 0:
             found = queue.wait_for_turn(caller, left)
-            if isinstance(found, Grant):
-                starts.append((found.fingerprint, begun_at(found)))
+            if isinstance(found, Grant) and (at := begun_at(found)) is not None:
+                starts.append((found.fingerprint, at))
 
     with closing(open_store(kind, address, window, *rates)) as store:
         queue = TurnQueue(store, 1000)
@@ -45,15 +47,15 @@ def hammer(kind: str, address: str, window: float, seconds: float, *rates: int) 
     return starts
 
 
-def start_times(kind: str, address: str) -> Callable[[Grant], float]:
+def start_times(kind: str, address: str) -> Callable[[Grant], float | None]:
     if kind == "redis":
         client = Redis.from_url(address, decode_responses=True)
-        return lambda grant: float(client.zscore(f"amux:pacing/starts/{grant.fingerprint}", grant.start_id))  # type: ignore[arg-type]
+        return lambda grant: client.zscore(f"amux:pacing/starts/{grant.fingerprint}", grant.start_id)
 
-    def read(grant: Grant) -> float:
+    def read(grant: Grant) -> float | None:
         with closing(sqlite3.connect(address, timeout=30)) as connection:
-            [at] = connection.execute("SELECT at FROM starts WHERE id = ?", (grant.start_id,)).fetchone()
-            return float(at)
+            row = connection.execute("SELECT at FROM starts WHERE id = ?", (grant.start_id,)).fetchone()
+            return float(row[0]) if row else None
 
     return read
 
@@ -70,6 +72,6 @@ def hold(kind: str, address: str, window: float, *rates: int) -> None:
 if __name__ == "__main__":
     command, kind, address, window, *rest = sys.argv[1:]
     if command == "hammer":
-        print(json.dumps(hammer(kind, address, float(window), float(rest[0]), *map(int, rest[1:]))))
+        print(json.dumps(hammer(kind, address, float(window), int(rest[0]), *map(int, rest[1:]))))
     else:
         hold(kind, address, float(window), *map(int, rest))

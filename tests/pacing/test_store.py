@@ -9,11 +9,13 @@ import time
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
 from app.pacing.store import (
+    WINDOW_MARGIN,
     Grant,
     KeyState,
     PacerStore,
@@ -23,7 +25,7 @@ from app.pacing.store import (
     Wait,
     WorkerForgotten,
 )
-from tests.pacing.conftest import WINDOW, Pacing
+from tests.pacing.conftest import LEASE_SECONDS, SHORT_WINDOW, WINDOW, Pacing
 from tests.support.processes import ROOT
 from tests.support.redis_server import needs_redis
 
@@ -97,24 +99,25 @@ def test_a_call_waits_until_the_first_start_has_left_the_window(pacing: Pacing) 
     late = ticket()
     found = store.request(late, MANY)
     assert isinstance(found, Wait)
-    assert found.seconds == pytest.approx(WINDOW, rel=0.3)
+    assert found.seconds is not None
+    assert WINDOW - (time.monotonic() - began) <= found.seconds <= WINDOW * (1 + WINDOW_MARGIN)
     grants, seconds = store.take("one")
     assert not grants
     assert seconds is not None
     assert 0 < seconds <= WINDOW
     assert store.waiting() == 1
-    assert served(store, 1) == [late.id]
-    assert time.monotonic() - began >= WINDOW
+    assert served(pacing.impatient(2), 1) == [late.id]
+    assert time.monotonic() - began >= SHORT_WINDOW
     assert store.waiting() == 0
 
 
 def test_nobody_overtakes_those_who_wait(pacing: Pacing) -> None:
-    store = pacing.create(1)
+    store, impatient = pacing.create(1), pacing.impatient(1)
     fill(store, 1)
     first = waits(store, ticket("alice"))
-    time.sleep(WINDOW * 1.1)
-    second = waits(store, ticket("alice"))
-    assert served(store, 2) == [first.id, second.id]
+    time.sleep(SHORT_WINDOW * 1.1)
+    second = waits(impatient, ticket("alice"))
+    assert served(impatient, 2) == [first.id, second.id]
 
 
 def test_a_ticket_that_waits_is_not_enqueued_again(pacing: Pacing) -> None:
@@ -124,14 +127,15 @@ def test_a_ticket_that_waits_is_not_enqueued_again(pacing: Pacing) -> None:
     waits(store, first)
     assert store.waiting() == 2
     assert isinstance(store.request(first, 2), Wait)
-    assert served(store, 2) == [first.id, second.id]
+    assert served(pacing.impatient(1), 2) == [first.id, second.id]
 
 
 def test_each_worker_takes_its_own_tickets_in_the_common_order(pacing: Pacing) -> None:
     store, other = pacing.create(2), pacing.join(2)
-    fill(store, 2)
+    started = fill(store, 2)
     tickets = [waits(store if n % 2 else other, ticket(worker=f"worker-{n % 2}")) for n in range(4)]
-    time.sleep(WINDOW * 1.1)
+    for grant in started:
+        store.give_back(grant)
     grants, _ = store.take("worker-1")  # one of two free places; the other belongs to worker-0
     assert [grant.ticket_id for grant in grants] == [tickets[1].id]
     grants, _ = store.take("worker-1")
@@ -158,17 +162,17 @@ def test_turns_go_round_the_callers(pacing: Pacing) -> None:
     busy = [waits(store, ticket("busy")).id for _ in range(4)]
     calm = [waits(store, ticket("calm")).id for _ in range(2)]
     rare = waits(store, ticket("rare")).id
-    assert served(store, 7) == [busy[0], calm[0], rare, busy[1], calm[1], busy[2], busy[3]]
+    assert served(pacing.impatient(3), 7) == [busy[0], calm[0], rare, busy[1], calm[1], busy[2], busy[3]]
 
 
 def test_who_comes_later_gets_no_arrears(pacing: Pacing) -> None:
     """A caller that has been away is next once, not as often as the others were served meanwhile."""
-    store = pacing.create(2)
+    store, impatient = pacing.create(2), pacing.impatient(2)
     fill(store, 2)
     busy = [waits(store, ticket("busy")).id for _ in range(6)]
-    assert served(store, 2) == busy[:2]
+    assert served(impatient, 2) == busy[:2]
     late = [waits(store, ticket("late")).id for _ in range(2)]
-    order = served(store, 6)
+    order = served(impatient, 6)
     assert order[0] == busy[2]
     assert order[1:5] == [late[0], busy[3], late[1], busy[4]] or order[1:5] == [busy[3], late[0], busy[4], late[1]]
 
@@ -180,17 +184,17 @@ def test_turns_of_calls_that_have_left_do_not_count_against_their_caller(pacing:
     for left in [waits(store, ticket("busy")) for _ in range(50)]:
         assert store.leave(left.id)
     again = waits(store, ticket("busy")).id
-    assert served(store, 2) == [others[0], again]
+    assert served(pacing.impatient(1), 2) == [others[0], again]
 
 
 def test_an_urgent_ticket_goes_first(pacing: Pacing) -> None:
-    store = pacing.create(1)
+    store, impatient = pacing.create(1), pacing.impatient(1)
     fill(store, 1)
     first, second = waits(store, ticket("alice")), waits(store, ticket("bob"))
-    assert served(store, 1) == [first.id]
+    assert served(impatient, 1) == [first.id]
     urgent = waits(store, ticket("carol", urgent=True))
     later = waits(store, ticket("carol", urgent=True))
-    assert served(store, 3) == [urgent.id, later.id, second.id]
+    assert served(impatient, 3) == [urgent.id, later.id, second.id]
 
 
 def test_a_ticket_never_gets_a_key_that_it_excludes_and_does_not_block_others(pacing: Pacing) -> None:
@@ -201,7 +205,7 @@ def test_a_ticket_never_gets_a_key_that_it_excludes_and_does_not_block_others(pa
     assert store.waiting() == 1
     assert store.leave(picky.id)
     urgent = ticket("alice", "one", "key-0", urgent=True)
-    assert granted_later(store, waits(store, urgent)).fingerprint == "key-1"
+    assert granted_later(pacing.impatient(1, 1), waits(store, urgent)).fingerprint == "key-1"
 
 
 def granted_later(store: PacerStore, call: Ticket) -> Grant:
@@ -255,7 +259,7 @@ def test_who_leaves_frees_its_place(pacing: Pacing) -> None:
     assert store.leave(first.id)
     assert not store.leave(first.id)
     assert store.waiting() == 1
-    assert served(store, 1) == [second.id]
+    assert served(pacing.impatient(1), 1) == [second.id]
     assert not store.leave(second.id)
 
 
@@ -278,13 +282,14 @@ def test_a_turn_that_is_given_back_is_the_next_ones(pacing: Pacing) -> None:
 def test_a_key_rests_and_comes_back_by_itself(pacing: Pacing, reason: RestReason) -> None:
     store = pacing.create(10, 10)
     [grant] = fill(store, 1)
-    store.rest(grant, reason, "1002", 0.4, 100)
+    store.rest(grant, reason, "1002", 50, 100)
     rest = state(store).rest
     assert rest is not None
     assert (rest.reason, rest.code) == (reason, "1002")
-    assert 0 < rest.seconds <= 0.4
+    assert 0 < rest.seconds <= 50
     assert {granted(store, ticket()).fingerprint for _ in range(3)} == {"key-1"}
-    time.sleep(0.45)
+    store.rest(replace(grant, probe=True), reason, "1002", 0.1, 100)  # only a probe's report shortens a rest
+    time.sleep(0.12)
     assert state(store).rest is None
     grants = fill(store, 6)
     assert {grant.fingerprint for grant in grants} == {"key-0", "key-1"}
@@ -303,31 +308,25 @@ def test_only_the_first_report_of_a_rest_counts(pacing: Pacing) -> None:
 
 def test_an_empty_account_is_probed_by_one_call_and_rests_twice_as_long_each_time(pacing: Pacing) -> None:
     store = pacing.create(10)
-    [grant] = fill(store, 1)
-    store.rest(grant, "account", "1008", 0.1, 1000)
-    for _ in range(2):
+    [call] = fill(store, 1)
+    for seconds in (100, 200, 400):
+        store.rest(call, "account", "1008", 100, 1000)
         rest = state(store).rest
         assert rest is not None
-        time.sleep(rest.seconds + 0.02)
-        probe = granted(store, ticket())
-        assert probe.probe
-        during = state(store).rest
-        assert during is not None
+        assert seconds * 0.7 < rest.seconds <= seconds
+        store.stop_probe(call)  # as if the rest were over
+        call = granted(store, ticket())
+        assert call.probe
+        assert state(store).rest is not None
         other = ticket("bob")
         assert store.request(other, MANY) == Wait(None)  # nobody else meanwhile
         assert store.take("one") == ([], None)
         assert store.leave(other.id)
-        store.rest(probe, "account", "1008", 0.1, 1000)
-        after = state(store).rest
-        assert after is not None
-        assert after.seconds > rest.seconds * 1.5
-        last = after.seconds
-    longest = 0.2
-    time.sleep(last + 0.02)
-    store.rest(granted(store, ticket()), "account", "1008", 0.1, longest)
-    rest = state(store).rest
-    assert rest is not None
-    assert rest.seconds <= longest
+    longest = 0.05
+    store.rest(call, "account", "1008", 100, longest)
+    time.sleep(longest + 0.02)
+    assert state(store).rest is None
+    assert granted(store, ticket()).probe
 
 
 def test_a_probe_that_succeeds_ends_the_rest_and_the_doubling(pacing: Pacing) -> None:
@@ -362,12 +361,12 @@ def test_a_probe_that_never_reports_is_followed_by_another(pacing: Pacing, short
     store = pacing.create(10)
     [grant] = fill(store, 1)
     store.rest(grant, "account", "1008", 0.05, 1000)
-    time.sleep(0.07)
-    assert granted(store, ticket()).probe
-    assert isinstance(store.request(ticket(), MANY), Wait)
-    time.sleep(short_probe)
-    [grant] = store.take("one")[0]
-    assert grant.probe
+    waits(store, ticket("bob", "one", "key-0"))  # so that the others wait too, whatever the key does
+    first, second = waits(store, ticket()), waits(store, ticket())
+    began = time.monotonic()
+    assert granted_later(store, first).probe
+    assert granted_later(store, second).probe
+    assert time.monotonic() - began >= short_probe
 
 
 def test_no_turn_is_promised_while_each_key_has_failed(pacing: Pacing) -> None:
@@ -404,40 +403,37 @@ def test_a_start_of_the_gateway_ends_all_rests(pacing: Pacing) -> None:
 # Workers
 
 
-def test_tickets_of_a_worker_that_has_died_are_dropped(pacing: Pacing, short_lease: float) -> None:
-    pacing.window = 1.0
+def test_tickets_of_a_worker_that_has_died_are_dropped(pacing: Pacing) -> None:
     store, other = pacing.create(1), pacing.join(1)
     fill(store, 1)
     dead = [waits(store, ticket(worker="dead")) for _ in range(5)]
-    time.sleep(short_lease + 0.05)
+    pacing.silence("dead", LEASE_SECONDS + 1)
     alive = waits(other, ticket("bob", worker="alive"))
     assert other.waiting() == 1
-    assert served(other, 1, "alive") == [alive.id]
+    assert served(pacing.impatient(1), 1, "alive") == [alive.id]
     with pytest.raises(WorkerForgotten):
         store.take("dead")
     assert not store.leave(dead[0].id)
 
 
-def test_a_worker_that_asks_keeps_its_tickets(pacing: Pacing, short_lease: float) -> None:
-    pacing.window = 10.0
+def test_a_worker_that_asks_keeps_its_tickets(pacing: Pacing) -> None:
     store, other = pacing.create(1), pacing.join(1)
     fill(store, 1)
     waits(store, ticket(worker="one"))
-    give_up = time.monotonic() + short_lease * 2
-    while time.monotonic() < give_up:
+    for _ in range(3):
+        pacing.silence("one", LEASE_SECONDS / 2)
         assert store.take("one")[0] == []
         with pytest.raises(WorkerForgotten):
             other.take(uuid.uuid4().hex)
-        time.sleep(short_lease / 6)
     assert store.waiting() == 1
 
 
-def test_a_worker_that_was_silent_too_long_is_forgotten_even_by_itself(pacing: Pacing, short_lease: float) -> None:
+def test_a_worker_that_was_silent_too_long_is_forgotten_even_by_itself(pacing: Pacing) -> None:
     """Its tickets may be in another store: it has to request them again."""
     store = pacing.create(1)
     fill(store, 1)
     call = waits(store, ticket(worker="one"))
-    time.sleep(short_lease + 0.05)
+    pacing.silence("one", LEASE_SECONDS + 1)
     with pytest.raises(WorkerForgotten):
         store.take("one")
     assert store.waiting() == 0
@@ -449,17 +445,17 @@ def test_a_worker_that_was_silent_too_long_is_forgotten_even_by_itself(pacing: P
 
 @pytest.mark.parametrize("rates", [(5, 3)])
 def test_processes_together_never_exceed_a_rate_in_any_window(pacing: Pacing, rates: tuple[int, ...]) -> None:
-    pacing.window = 0.6  # seconds; a start is read back within it
+    pacing.window = 0.6
     pacing.create(*rates)
-    seconds = 5 * pacing.window
     starts = defaultdict(list)
-    for line in at_once(pacing, "hammer", 2, str(seconds), *map(str, rates)):
+    for line in at_once(pacing, "hammer", 2, str(5 * sum(rates) // 2), *map(str, rates)):
         for fingerprint, at in json.loads(line):
             starts[fingerprint].append(at)
     for number, rate in enumerate(rates):
         times = sorted(starts[f"key-{number}"])
-        assert len(times) >= 5 * rate * 0.9
-        assert all(beyond - first >= pacing.window for first, beyond in zip(times, times[rate:], strict=False))
+        waits = [beyond - first for first, beyond in zip(times, times[rate:], strict=False)]
+        assert min(waits) >= pacing.window
+        assert min(waits) < 1.5 * pacing.window  # nor is a turn kept back: a busy machine delays some, not all
         assert all(later >= earlier for earlier, later in pairwise(times))
 
 
