@@ -73,11 +73,15 @@ def test_calls_fail_fast_after_one_has_timed_out(
 ) -> None:
     monkeypatch.setattr(engines, "DATABASE_TIMEOUT_SECONDS", 1)
     monkeypatch.setattr("app.storage.availability.HUNG_SECONDS", 0.5)
+    began, availability = time.monotonic(), database._availability
     with test_db.outage(), pytest.raises(DatabaseUnavailable):
         run(database, WRITE)
+    assert availability._fail_fast_until > began + 1
+    availability._fail_fast_until += 60  # so that it does not pass meanwhile
     with pytest.raises(DatabaseUnavailable) as caught:
         run(database, WRITE)  # it is available, but calls still fail fast
     assert caught.value.__cause__ is None
+    availability._fail_fast_until -= 60
     time.sleep(0.5)
     run(database, WRITE)
 

@@ -163,9 +163,9 @@ def test_an_outage_fails_the_batch_with_an_exception_for_each_write(
 
 def test_a_real_outage(test_db: ScratchDatabase, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.storage.engines.DATABASE_TIMEOUT_SECONDS", 1)
-    group = GroupCommit(Database(test_db.url))
+    group = GroupCommit(database)
     with test_db.outage():
         found = in_threads([lambda: group.write(lambda connection: connection.execute(RENAME).all())] * 3)
         assert [isinstance(error, DatabaseUnavailable) for error in found] == [True] * 3
-    group._database._availability._fail_fast_until = 0
+    database._availability._fail_fast_until = 0
     assert group.write(lambda connection: connection.execute(RENAME).all()) == []
