@@ -25,7 +25,7 @@ from tests.support.gateway_and_upstream import GatewayAndUpstream, start_gateway
 from tests.support.kept_images import file_gateway, s3_gateway  # noqa: F401
 from tests.support.processes import API_KEY, UPSTREAM_KEY, Served
 from tests.support.s3_server import shared_s3  # noqa: F401
-from tests.support.settings import UNPACED
+from tests.support.settings import state_folders, unpaced  # noqa: F401
 
 hypothesis_settings.register_profile("gateway", deadline=None, print_blob=True)
 hypothesis_settings.load_profile("gateway")
@@ -52,7 +52,7 @@ def make_client(upstream: FakeMinimax) -> MakeClient:
             "minimax_base_url": upstream.url,
             "minimax_timeout_seconds": 5.0,
         }
-        settings = Settings(**(base | UNPACED | chosen))  # type: ignore[arg-type]
+        settings = Settings(**(base | unpaced() | chosen))  # type: ignore[arg-type]
         client = client_of(create_app(settings, window_seconds=window_seconds))
         client.environ_base["HTTP_AUTHORIZATION"] = AUTH["Authorization"]
         return client

@@ -31,7 +31,7 @@ from tests.support.client import client_of
 from tests.support.fake_minimax import FakeMinimax
 from tests.support.processes import API_KEY
 from tests.support.request_encodings import BOUNDARY, multipart
-from tests.support.settings import UNPACED
+from tests.support.settings import unpaced
 
 DOCUMENT = {"model": "MiniMax-Image-01", "prompt": "An otter with a secret"}
 GENERATIONS = "/v1/images/generations"
@@ -55,7 +55,7 @@ ENDPOINTS = (
 
 
 def raising(error: Exception) -> FlaskClient:
-    app = create_app(Settings(api_keys=(API_KEY,), minimax_api_key="upstream", **UNPACED), Raising(error))
+    app = create_app(Settings(api_keys=(API_KEY,), minimax_api_key="upstream", **unpaced()), Raising(error))
     client = client_of(app)
     client.environ_base["HTTP_AUTHORIZATION"] = AUTH["Authorization"]
     return client

@@ -29,7 +29,7 @@ from tests.support.client import client_of
 from tests.support.images import JPEG, PNG, WEBP, data_url
 from tests.support.processes import API_KEY, UPSTREAM_KEY
 from tests.support.request_encodings import EDITS, GENERATIONS, Part, a_file, as_reference, post_parts, texts
-from tests.support.settings import UNPACED
+from tests.support.settings import unpaced
 
 RATIOS = ("1:1", "16:9", "4:3", "3:2", "2:3", "3:4", "9:16", "21:9")
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -63,7 +63,7 @@ class Gateway:
     def __init__(self, **chosen: Any) -> None:
         self.recorder = Recorder()
         base = {"api_keys": (API_KEY,), "minimax_api_key": UPSTREAM_KEY}
-        self.client: FlaskClient = client_of(create_app(Settings(**(base | UNPACED | chosen)), self.recorder))
+        self.client: FlaskClient = client_of(create_app(Settings(**(base | unpaced() | chosen)), self.recorder))
         self.client.environ_base["HTTP_AUTHORIZATION"] = AUTH["Authorization"]
         self.statuses: Counter[int] = Counter()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,7 +12,16 @@ from pathlib import Path
 import requests
 
 from tests.integration.raw_http import GENERATIONS, MODEL, PATIENCE
-from tests.support.processes import API_KEY, HOST, Served, free_port, gateway_variables, procfile_command, serve
+from tests.support.processes import (
+    API_KEY,
+    HOST,
+    Served,
+    free_port,
+    gateway_variables,
+    own_folders,
+    procfile_command,
+    serve,
+)
 
 
 class Instance:
@@ -22,7 +32,9 @@ class Instance:
         self.url = f"http://{HOST}:{port}"
         self._stack = stack
         self._logs = (folder / f"instance-{port}-{start}.log" for start in itertools.count())
-        self._variables = gateway_variables(port, upstream_url) | variables
+        kept = folder / f"instance-{port}"
+        stack.callback(shutil.rmtree, kept, ignore_errors=True)
+        self._variables = gateway_variables(port, upstream_url) | own_folders(kept) | variables
         self.served = self._start()
 
     def _start(self) -> Served:

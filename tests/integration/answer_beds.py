@@ -172,9 +172,7 @@ def start_bed(store: str, folder: Path, request: pytest.FixtureRequest, **variab
         url = stack.enter_context(new_database(store, folder, request))
         storage = stack.enter_context(open_storage(url, folder)) if url else None
         chosen = billing_variables(url, folder) if url else {"AMUX_API_KEYS": f"{API_KEY},{ANOTHER_KEY}"}
-        state = folder / f"state-{uuid.uuid4().hex}"
-        chosen["AMUX_STATE_FOLDER"] = str(state)
         gateway = stack.enter_context(processes.gateway(folder, upstream.url, **(chosen | variables)))
-        answers = storage.database if storage else Database(f"sqlite:///{state}/answers.db")
+        answers = storage.database if storage else Database(f"sqlite:///{gateway.state}/answers.db")
         stack.callback(answers.engine.dispose)
         yield Bed(gateway, upstream, storage, answers)

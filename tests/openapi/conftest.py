@@ -14,7 +14,7 @@ from app.settings import Settings
 from tests.support.client import client_of
 from tests.support.openapi import Document
 from tests.support.processes import UPSTREAM_KEY
-from tests.support.settings import UNPACED
+from tests.support.settings import unpaced
 
 PRICE = 3500
 
@@ -29,7 +29,7 @@ def whole(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> It
         prices={"MiniMax-Image-01": PRICE},
         image_store=FileLocation(folder / "images"),
         public_url="https://images.example.com",
-        **UNPACED,
+        **unpaced(),
     )
     client = client_of(create_app(settings))
     yield client

@@ -28,7 +28,17 @@ from tests.integration.raw_http import (
     wait_until,
 )
 from tests.support import processes
-from tests.support.processes import API_KEY, HOST, ROOT, UPSTREAM_KEY, environment, free_port, gateway_variables, serve
+from tests.support.processes import (
+    API_KEY,
+    HOST,
+    ROOT,
+    UPSTREAM_KEY,
+    environment,
+    free_port,
+    gateway_variables,
+    own_folders,
+    serve,
+)
 
 
 def test_shutdown_loses_no_response_and_rejects_new_callers_at_once(tmp_path: Path) -> None:
@@ -117,7 +127,7 @@ def test_the_runner_shuts_down_gracefully(tmp_path: Path, order: signal.Signals)
     mark, port = new_mark(), free_port()
     url = f"http://{HOST}:{port}"
     with holding_upstream() as upstream, ExitStack() as stack:
-        variables = gateway_variables(port, upstream.url) | {MARK: mark}
+        variables = gateway_variables(port, upstream.url) | own_folders(tmp_path) | {MARK: mark}
         log = tmp_path / "log"
         with log.open("wb") as output:
             runner = subprocess.Popen(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import pwd
@@ -33,6 +34,8 @@ class PostgresServer:
         self._folder = Path(tempfile.mkdtemp(prefix="amux-postgres-", dir="/tmp"))
         self._data = self._folder / "data"
         self._process: subprocess.Popen[bytes] | None = None
+        self._owner = os.getpid()
+        atexit.register(self.close)  # for a test run that ends early
         if self.user:
             account = pwd.getpwnam(self.user)
             os.chown(self._folder, account.pw_uid, account.pw_gid)
@@ -74,10 +77,15 @@ class PostgresServer:
                     os.kill(child, number)
 
     def close(self) -> None:
-        if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(signal.SIGQUIT)
-            self._process.wait(START_SECONDS)
-        shutil.rmtree(self._folder)
+        """End the server and remove its folder. Does nothing in a process that was forked from its owner."""
+        if os.getpid() != self._owner:
+            return
+        try:
+            if self._process is not None and self._process.poll() is None:
+                self._process.send_signal(signal.SIGQUIT)
+                self._process.wait(START_SECONDS)
+        finally:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def url(self, name: str) -> str:
         return f"postgresql://postgres@/{name}?host={self._folder}"

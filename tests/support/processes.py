@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,11 +27,12 @@ SETTINGS = ("PORT", "HOST", "LOG_LEVEL", "DATABASE_URL", "REDIS_URL", "WEB_CONCU
 
 @dataclass
 class Served:
-    """A running server. `log` is the file that its stdout and stderr are written to."""
+    """A running server. `log` is the file that its stdout and stderr are written to, `state` its AMUX_STATE_FOLDER."""
 
     url: str
     process: subprocess.Popen[bytes]
     log: Path
+    state: Path = Path()
 
     def stop(self, seconds: float = 30) -> int:
         """Send SIGTERM and return the exit status."""
@@ -62,13 +63,16 @@ def procfile_command(name: str) -> str:
 
 @contextmanager
 def serve(command: str, url: str, ready: str, log: Path, variables: dict[str, str]) -> Iterator[Served]:
+    """Run a server. It has folders of its own, removed at its end, for what `variables` do not name a folder."""
+    folder = log.with_name(f"{log.stem}-files")
+    variables = own_folders(folder) | variables
     with log.open("wb") as output:
         process = subprocess.Popen(
             command.split(), cwd=ROOT, env=environment(**variables), stdout=output, stderr=subprocess.STDOUT
         )
     try:
         wait_until_ready(url + ready, process, log)
-        yield Served(url, process, log)
+        yield Served(url, process, log, Path(variables["AMUX_STATE_FOLDER"]))
     finally:
         if process.poll() is None:
             process.terminate()
@@ -77,6 +81,17 @@ def serve(command: str, url: str, ready: str, log: Path, variables: dict[str, st
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def own_folders(folder: Path) -> dict[str, str]:
+    """For what a gateway keeps, and for its temporary files, which one that is killed leaves behind."""
+    (folder / "tmp").mkdir(parents=True, exist_ok=True)
+    return {
+        "AMUX_STATE_FOLDER": str(folder / "state"),
+        "AMUX_JOURNAL_FOLDER": str(folder / "journal"),
+        "TMPDIR": str(folder / "tmp"),
+    }
 
 
 def gateway_variables(port: int, upstream_url: str) -> dict[str, str]:
@@ -90,7 +105,6 @@ def gateway_variables(port: int, upstream_url: str) -> dict[str, str]:
         "WEB_CONCURRENCY": "2",
         "MINIMAX_REQUESTS_PER_MINUTE": "0",
         "AMUX_REST_KEYS": "false",
-        "AMUX_STATE_FOLDER": tempfile.mkdtemp(prefix="amux-state-"),
     }
 
 

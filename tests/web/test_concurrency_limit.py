@@ -19,7 +19,7 @@ from app.services.image_service import Minimax
 from app.settings import Settings
 from tests.conftest import AUTH
 from tests.support.processes import API_KEY
-from tests.support.settings import UNPACED
+from tests.support.settings import unpaced
 
 DRAWN = ImageResult(images=("http://images.example/0.jpeg",), metadata=None, trace_id=None, upstream_ms=1)
 DOCUMENT = {"model": "MiniMax-Image-01", "prompt": "an otter"}
@@ -55,7 +55,7 @@ class Drawing:
 
 
 def new_client(minimax: Minimax, max_calls: int) -> FlaskClient:
-    client = create_app(Settings((API_KEY,), "k", max_calls=max_calls, **UNPACED), minimax).test_client()
+    client = create_app(Settings((API_KEY,), "k", max_calls=max_calls, **unpaced()), minimax).test_client()
     client.environ_base["HTTP_AUTHORIZATION"] = AUTH["Authorization"]
     return client
 

@@ -16,7 +16,7 @@ from app.web.cors import EXPOSED_HEADERS
 from tests.conftest import MakeClient
 from tests.support.processes import API_KEY, ROOT
 from tests.support.request_encodings import BASE, EDITS, GENERATIONS
-from tests.support.settings import UNPACED
+from tests.support.settings import unpaced
 
 ORIGIN = "https://app.example"
 OTHER = "https://other.example"
@@ -176,7 +176,7 @@ class Broken:
 
 
 def test_an_allowed_origin_may_read_an_internal_error() -> None:
-    app = create_app(Settings((API_KEY,), "k", cors_origins=(ORIGIN,), **UNPACED), Broken())
+    app = create_app(Settings((API_KEY,), "k", cors_origins=(ORIGIN,), **unpaced()), Broken())
     headers = {"Origin": ORIGIN, "Authorization": f"Bearer {API_KEY}"}
     response = app.test_client().post(GENERATIONS, json=BASE, headers=headers)
     assert response.status_code == 500
