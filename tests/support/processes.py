@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import shutil
@@ -13,15 +14,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import requests
 from honcho.environ import parse_procfile
+
+from tests.support.listening import listens
 
 ROOT = Path(__file__).resolve().parents[2]
 HOST = "127.0.0.1"
 API_KEY = "caller-key-for-tests"
 UPSTREAM_KEY = "upstream-key-for-tests"
 START_SECONDS = 30
+_EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")  # which connections take their own ports from
 SETTINGS = ("PORT", "HOST", "LOG_LEVEL", "DATABASE_URL", "REDIS_URL", "WEB_CONCURRENCY", "PROMETHEUS_MULTIPROC_DIR")
 
 
@@ -40,13 +45,37 @@ class Served:
         return self.process.wait(seconds)
 
 
+def _ports() -> Iterator[int]:
+    """Ports in turn, so that none is given again before its server is bound to it. Each worker of pytest has its own.
+
+    Another test run on this machine most likely begins at another port.
+    """
+    first, last = map(int, _EPHEMERAL.read_text().split())
+    chosen = range(20_000, 32_768)
+    ports = [port for port in chosen if not first <= port <= last] or chosen
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    count = max(int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")), worker + 1)
+    ours = ports[worker::count]
+    begin = random.SystemRandom().randrange(len(ours))
+    return itertools.cycle([*ours[begin:], *ours[:begin]])
+
+
+_next_ports = _ports()
+
+
 def free_port() -> int:
-    """A free port outside of the range used for outgoing connections."""
-    while True:
-        port = random.SystemRandom().randint(20_000, 32_000)
-        with socket.socket() as probe:
-            if probe.connect_ex((HOST, port)) != 0:
-                return port
+    """A port to which a server can be bound."""
+    return next(port for port in _next_ports if is_free(port))
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+        return True
 
 
 def environment(**variables: str) -> dict[str, str]:
@@ -135,9 +164,15 @@ def wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> N
     while time.monotonic() < give_up:
         if process.poll() is not None:
             raise RuntimeError(f"ended with {process.returncode}:\n{log.read_text()}")
-        try:
-            if requests.get(url, timeout=2).ok:
-                return
-        except requests.RequestException:
-            time.sleep(0.05)
+        # While another server has the port, gunicorn tries to bind for 5 s, and the other one may be ready.
+        if is_ready(url) and process.poll() is None and listens(process.pid, urlsplit(url).port or 80):
+            return
+        time.sleep(0.05)
     raise RuntimeError(f"not ready:\n{log.read_text()}")
+
+
+def is_ready(url: str) -> bool:
+    try:
+        return requests.get(url, timeout=2).ok
+    except requests.RequestException:
+        return False
