@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
+from app.storage.task_tables import TASKS
 from tests.integration.billing_gateway import PRICE, BillingGateway, billing_gateway
 from tests.integration.raw_http import MODEL, Caller, Reply, ask, post, wait_until
 from tests.support.databases import ScratchDatabase
-from tests.support.fake_minimax import FakeMinimax, respond, start_fake_minimax
+from tests.support.fake_minimax import FakeMinimax, respond, start_fake_minimax, when
 from tests.support.kept_images import LARGE_JPEG, drawing
 
 BALANCE = 10 * PRICE
@@ -38,9 +41,12 @@ class Disk:
 
 @dataclass(frozen=True)
 class Setting:
+    """MiniMax responds while `is_drawn` is set."""
+
     billed: BillingGateway
     upstream: FakeMinimax
     disk: Disk
+    is_drawn: threading.Event
 
     def request(self, prompt: str, *lines: str) -> bytes:
         document = {"model": MODEL, "prompt": prompt, "response_format": "b64_json"}
@@ -50,12 +56,21 @@ class Setting:
         return ask(self.billed.gateway.url, self.request(prompt, *lines))
 
     def leave(self, prompt: str, *lines: str) -> None:
-        """Call, and hang up once MiniMax has the call. Returns when it is over."""
+        """Call, and hang up while MiniMax draws. Returns when the call is over."""
         calls, entries = len(self.upstream.received), len(self.billed.kinds())
+        self.is_drawn.clear()
         with Caller(self.billed.gateway.url) as caller:
             caller.send(self.request(prompt, *lines))
             wait_until(lambda: len(self.upstream.received) > calls, "the call was sent")
+        wait_until(lambda: self._attendants() == [None], "the caller's leaving noted")
+        self.is_drawn.set()
         wait_until(lambda: len(self.billed.kinds()) == entries + 2, "the reservation was closed")
+
+    def _attendants(self) -> list[str | None]:
+        """The connections that wait for running calls."""
+        chosen = select(TASKS.c.attendant).where(TASKS.c.state == "in_progress")
+        with self.billed.storage.database.connection(read_only=True) as connection:
+            return list(connection.scalars(chosen))
 
 
 @pytest.fixture
@@ -64,15 +79,16 @@ def open_setting(tmp_path: Path, test_db: ScratchDatabase) -> Iterator[Callable[
 
         def start(**variables: str) -> Setting:
             upstream = stack.enter_context(start_fake_minimax())
-            upstream.script = respond(drawing(LARGE_JPEG), after=1.5)
+            is_drawn = threading.Event()
+            is_drawn.set()
+            upstream.script = when(is_drawn, respond(drawing(LARGE_JPEG)))
             state = tmp_path / "state"
             chosen = {"AMUX_STATE_FOLDER": str(state), "WEB_CONCURRENCY": "1"} | variables
             billed = stack.enter_context(
                 billing_gateway(test_db, tmp_path, upstream.url, balance=BALANCE, limits=None, command=None, **chosen)
             )
-            return Setting(
-                billed, upstream, Disk(next(state.glob("answers-*"), state / "answers"), tmp_path / "journal")
-            )
+            disk = Disk(next(state.glob("answers-*"), state / "answers"), tmp_path / "journal")
+            return Setting(billed, upstream, disk, is_drawn)
 
         yield start
 
