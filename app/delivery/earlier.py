@@ -121,8 +121,9 @@ class EarlierAnswer:
         except TaskNotFound:  # it was withdrawn before it was sent
             raise TaskWithdrawn from None
         if ended is not None:
-            self._context.answer_headers = dict(ended.headers or {})
-            return stored_body(self._tasks.store, ended)
+            body = stored_body(self._tasks.store, ended)
+            self._context.answer_headers = dict(ended.headers or {})  # not where the body cannot be read
+            return body
         if time.monotonic() >= self._give_up:
             raise OutcomeUnknown
         return None

@@ -17,7 +17,7 @@ from app.storage.task_store import SqlTaskStore
 from app.tasks.body import StreamedBody
 from app.tasks.supervisor import Supervisor
 from tests.conftest import MakeClient
-from tests.support.fake_minimax import FakeMinimax, respond
+from tests.support.fake_minimax import FakeMinimax, error_response, respond
 from tests.support.kept_images import LARGE_JPEG, drawing
 
 GENERATIONS = "/v1/images/generations"
@@ -49,9 +49,10 @@ def test_a_stream_of_half_an_answer_is_410(upstream: FakeMinimax, answered: Flas
     assert len(upstream.received) == 1
 
 
+@pytest.mark.parametrize("method", ["ended", "body"])
 @pytest.mark.parametrize("sent", [CALL, STREAM], ids=["JSON", "stream"])
 def test_an_answer_that_cannot_be_looked_up_is_not_taken(
-    answered: FlaskClient, monkeypatch: pytest.MonkeyPatch, sent: dict[str, object]
+    answered: FlaskClient, monkeypatch: pytest.MonkeyPatch, method: str, sent: dict[str, object]
 ) -> None:
     """The earlier call may have been sent, so the error must not say that nothing was."""
     key = {"Idempotency-Key": f"of {sent}"}
@@ -65,7 +66,7 @@ def test_an_answer_that_cannot_be_looked_up_is_not_taken(
         raise DatabaseUnavailable
 
     with monkeypatch.context() as broken:
-        broken.setattr(store, "ended", fail)
+        broken.setattr(store, method, fail)
         broken.setattr(store, "take", lambda task_id, _attendant: taken.append(task_id))
         response = answered.post(GENERATIONS, json=sent, headers=key)
     assert (response.status_code, code_of(response)) == (503, "storage_unavailable")
@@ -73,6 +74,22 @@ def test_an_answer_that_cannot_be_looked_up_is_not_taken(
     assert "Nothing was sent" not in response.get_data(as_text=True)
     assert taken == []
     assert answered.post(GENERATIONS, json=sent, headers=key).status_code == 200
+
+
+def test_headers_of_an_answer_that_cannot_be_read_are_not_sent(
+    upstream: FakeMinimax, answered: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of this refusal say that a retry does not help."""
+    key = {"Idempotency-Key": "of a refusal"}
+    upstream.script = respond(error_response(1026))
+    assert answered.post(GENERATIONS, json=CALL, headers=key).status_code == 403
+
+    def fail(_id: object) -> None:
+        raise DatabaseUnavailable
+
+    monkeypatch.setattr(answered.application.extensions["task_supervisor"]._store, "body", fail)
+    response = answered.post(GENERATIONS, json=CALL, headers=key)
+    assert (response.status_code, response.headers["x-should-retry"]) == (503, "true")
 
 
 def test_the_answer_of_a_head_request_is_closed(answered: FlaskClient) -> None:
