@@ -7,7 +7,7 @@ from pathlib import Path
 
 from playwright.sync_api import Locator, Page, expect
 
-from tests.integration.raw_http import wait_until
+from tests.support.waiting import wait_until
 
 FACE = Path(__file__).resolve().parents[2] / "examples" / "face.jpg"
 

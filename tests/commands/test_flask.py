@@ -14,10 +14,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.integration.raw_http import wait_until
 from tests.integration.test_run import running
 from tests.support.databases import ScratchDatabase, ScratchSqlite
 from tests.support.processes import ROOT, environment, procfile_command
+from tests.support.waiting import wait_until
 
 
 def flask(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:

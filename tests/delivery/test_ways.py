@@ -6,7 +6,6 @@ import base64
 import json
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ from tests.support.fake_minimax import FakeMinimax, Script, error_response, rese
 from tests.support.images import JPEG, PNG
 from tests.support.kept_images import LARGE_JPEG, PUBLIC_URL, drawing, path_of
 from tests.support.task_stores import park
+from tests.support.waiting import wait_until
 
 GENERATIONS, TASKS = "/v1/images/generations", "/v1/images/tasks"
 CALL = {"model": "MiniMax-Image-01", "prompt": "an otter"}
@@ -73,13 +73,6 @@ def released_events(client: FlaskClient, released: threading.Event, **fields: An
         assert response.status_code == 200
         released.set()
         return events(response)
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    give_up = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < give_up
-        time.sleep(0.02)
 
 
 def events(response: Response) -> list[dict[str, Any]]:
@@ -176,25 +169,6 @@ def test_an_unknown_task_is_404(client: FlaskClient, path: str) -> None:
     assert missing.status_code == 404
     assert missing.json is not None
     assert missing.json["error"]["code"] == "task_not_found"
-
-
-def test_a_queued_task_is_withdrawn(upstream: FakeMinimax, make_client: MakeClient, tmp_path: Path) -> None:
-    """The key for MiniMax has one call in 4 seconds, which the first task takes."""
-    client = make_client(
-        state_folder=str(tmp_path), queue_seconds=60.0, minimax_requests_per_minute=1, window_seconds=4.0
-    )
-    sent = client.post(f"{GENERATIONS}/async", json=CALL)
-    wait_until(lambda: len(upstream.received) == 1)
-    queued = client.post(f"{GENERATIONS}/async", json=CALL, headers=KEY)
-    shown = client.get(queued.headers["Location"]).json
-    assert shown is not None
-    assert shown["status"] == "queued"
-    deleted = client.delete(queued.headers["Location"])
-    assert deleted.json == {"id": shown["id"], "object": "image.task", "deleted": True}
-    wait_until(lambda: background_calls.count == 0)
-    for path, status in ((queued.headers["Location"], 404), (sent.headers["Location"], 409)):
-        assert client.delete(path).status_code == status
-    assert len(upstream.received) == 1
 
 
 @pytest.mark.parametrize("query", ["wait=-1", "wait=61", "wait=x", "wait=1&wait=2"])

@@ -28,7 +28,6 @@ from tests.integration.raw_http import (
     only_line,
     post,
     request_id,
-    wait_until,
 )
 from tests.support import processes
 from tests.support.fake_minimax import (
@@ -44,6 +43,7 @@ from tests.support.fake_minimax import (
 )
 from tests.support.nginx import configure, needs_nginx, nginx
 from tests.support.processes import API_KEY, HOST, ROOT, Served, free_port
+from tests.support.waiting import wait_until
 
 pytestmark = needs_nginx
 DOC = (ROOT / "docs" / "deploy.md").read_text()

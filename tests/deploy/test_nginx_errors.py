@@ -23,13 +23,13 @@ from tests.integration.raw_http import (
     holding_upstream,
     json_lines,
     request_id,
-    wait_until,
 )
 from tests.sdk.test_node_sdk import FOLDER, GOOD, NODE, Sdk
 from tests.support import processes
 from tests.support.fake_minimax import FakeMinimax, start_fake_minimax
 from tests.support.nginx import needs_nginx, nginx
 from tests.support.processes import API_KEY, HOST, Served, free_port
+from tests.support.waiting import wait_until
 
 pytestmark = needs_nginx
 MB = 1024 * 1024

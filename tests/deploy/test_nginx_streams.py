@@ -10,11 +10,12 @@ import pytest
 
 from app.services.events import HEARTBEAT
 from app.web.event_stream import HEARTBEAT_SECONDS
-from tests.integration.raw_http import Caller, wait_until
+from tests.integration.raw_http import Caller
 from tests.server.test_event_stream import COMMAND, HELD, begun, closed, names, release
 from tests.support import processes
 from tests.support.nginx import SHIPPED, needs_nginx, nginx
 from tests.support.processes import Served
+from tests.support.waiting import wait_until
 
 pytestmark = needs_nginx
 

@@ -16,9 +16,9 @@ from tests.integration.raw_http import (
     is_refused,
     marked_processes,
     new_mark,
-    wait_until,
 )
 from tests.support.processes import HOST, free_port, gateway_variables, serve
+from tests.support.waiting import wait_until
 
 
 def test_honcho_starts_it_and_a_stop_loses_no_response(tmp_path: Path) -> None:

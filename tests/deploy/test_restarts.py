@@ -9,10 +9,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tests.deploy.instances import Instance, Load
-from tests.integration.raw_http import Caller, children, generation, holding_upstream, image_url, wait_until
+from tests.integration.raw_http import Caller, children, generation, holding_upstream, image_url
 from tests.support.fake_minimax import FakeMinimax, respond, start_fake_minimax, success
 from tests.support.nginx import needs_nginx, nginx
 from tests.support.processes import gateway
+from tests.support.waiting import wait_until
 
 DRAWING_SECONDS = 0.3
 

@@ -20,12 +20,13 @@ from app.storage.tables import LedgerEntry
 from app.storage.task_tables import TASKS
 from app.tasks.request_digest import key_digest
 from tests.integration.billing_gateway import PRICE
-from tests.integration.raw_http import EDITS, GENERATIONS, MODEL, Reply, ask, head, post, wait_until
+from tests.integration.raw_http import EDITS, GENERATIONS, MODEL, Reply, ask, head, post
 from tests.support import processes
 from tests.support.images import JPEG
 from tests.support.processes import API_KEY, Served
 from tests.support.prompted_minimax import PromptedMinimax, start_prompted_minimax
 from tests.support.request_encodings import BOUNDARY, a_file, multipart
+from tests.support.waiting import wait_until
 
 # Where answers are kept: in a file of the gateway's own without a database, else in the database.
 STORES = ("no database", "sqlite", "postgresql")

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.integration.raw_http import ask, children, head, wait_until
+from tests.integration.raw_http import ask, children, head
 from tests.support.processes import Served
+from tests.support.waiting import wait_until
 
 MB = 1024 * 1024
 Sample = tuple[str, frozenset[tuple[str, str]]]

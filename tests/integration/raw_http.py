@@ -9,7 +9,6 @@ import os
 import re
 import socket
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from tests.support.async_server import AsyncServer
 from tests.support.images import JPEG
 from tests.support.processes import API_KEY, Served
 from tests.support.request_encodings import BOUNDARY, a_file, multipart
+from tests.support.waiting import wait_until
 
 MODEL = "MiniMax-Image-01"
 GENERATIONS = "/v1/images/generations"
@@ -121,13 +121,6 @@ def health(url: str, path: str = "/healthz") -> int:
 
 def request_id() -> str:
     return f"served-{uuid.uuid4().hex}"
-
-
-def wait_until(holds: Callable[[], bool], what: str) -> None:
-    give_up = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < give_up, f"never: {what}"
-        time.sleep(0.05)
 
 
 def is_refused(url: str) -> bool:

@@ -21,10 +21,11 @@ from types import MappingProxyType
 from tests.integration.answer_beds import BALANCE, Account
 from tests.integration.billing_gateway import PRICE, BillingGateway, billing_gateway
 from tests.integration.process_metrics import wait_until_idle
-from tests.integration.raw_http import GENERATIONS, MODEL, Caller, Reply, children, wait_until
+from tests.integration.raw_http import GENERATIONS, MODEL, Caller, Reply, children
 from tests.integration.test_chaos import is_settled, kill_a_worker, meanwhile
 from tests.support.databases import ScratchDatabase, ScratchPostgres
 from tests.support.prompted_minimax import PromptedMinimax, new_prompt, start_prompted_minimax
+from tests.support.waiting import wait_until
 
 ROUNDS = int(os.environ.get("STORM_ROUNDS", "1"))
 ROUND_SECONDS = 5

@@ -21,10 +21,10 @@ from tests.integration.raw_http import (
     head,
     holding_upstream,
     image_url,
-    wait_until,
 )
 from tests.integration.test_held_calls import enough_files
 from tests.support.databases import ScratchDatabase, ScratchPostgres
+from tests.support.waiting import wait_until
 
 CALLS = 1000
 

@@ -19,10 +19,11 @@ from pathlib import Path
 
 from tests.integration.billing_gateway import PRICE, BillingGateway, billing_gateway
 from tests.integration.process_metrics import wait_until_idle
-from tests.integration.raw_http import ask, children, wait_until
+from tests.integration.raw_http import ask, children
 from tests.support.databases import ScratchDatabase
 from tests.support.fake_minimax import FakeMinimax, _read_request, error_response, half, raw, reset, respond, success
 from tests.support.redis_server import REDIS, RedisServer, redis_server
+from tests.support.waiting import wait_until
 
 ROUNDS = int(os.environ.get("CHAOS_ROUNDS", "2"))
 CALLERS = 12

@@ -36,11 +36,11 @@ from tests.integration.raw_http import (
     request_id,
     request_lines,
     success_of,
-    wait_until,
 )
 from tests.support import processes
 from tests.support.images import JPEG
 from tests.support.processes import Served
+from tests.support.waiting import wait_until
 
 LARGE = json.dumps(success_of(image_base64=[base64.b64encode(JPEG + os.urandom(2 * MB)).decode()] * 9)).encode()
 UPLOAD = ("Content-Type: multipart/form-data; boundary=line", f"Content-Length: {10 * MB}")

@@ -13,10 +13,11 @@ from sqlalchemy import select
 
 from app.storage.task_tables import TASKS
 from tests.integration.billing_gateway import PRICE, BillingGateway, billing_gateway
-from tests.integration.raw_http import MODEL, Caller, Reply, ask, post, wait_until
+from tests.integration.raw_http import MODEL, Caller, Reply, ask, post
 from tests.support.databases import ScratchDatabase
 from tests.support.fake_minimax import FakeMinimax, respond, start_fake_minimax, when
 from tests.support.kept_images import LARGE_JPEG, drawing
+from tests.support.waiting import wait_until
 
 BALANCE = 10 * PRICE
 

@@ -15,11 +15,12 @@ import pytest
 from tests.deploy.instances import Instance
 from tests.integration.answer_beds import ANOTHER_KEY, STORES, Account, Bed, start_bed
 from tests.integration.process_metrics import MB, Growth, processes_of
-from tests.integration.raw_http import EDITS, GENERATIONS, MODEL, Caller, Reply, ask, wait_until
+from tests.integration.raw_http import EDITS, GENERATIONS, MODEL, Caller, Reply, ask
 from tests.support import processes
 from tests.support.images import JPEG, PNG, data_url
 from tests.support.processes import API_KEY, free_port
 from tests.support.prompted_minimax import LARGE_BYTES, new_prompt, start_prompted_minimax
+from tests.support.waiting import wait_until
 
 REPLAYED = "idempotent-replayed"
 

@@ -14,7 +14,7 @@ import requests
 
 from app.accounts.api_key import fingerprint
 from tests.integration.billing_gateway import PRICE, billing_gateway
-from tests.integration.raw_http import Caller, head, wait_until
+from tests.integration.raw_http import Caller, head
 from tests.support import processes
 from tests.support.databases import ScratchDatabase
 from tests.support.fake_minimax import FakeMinimax, respond, start_fake_minimax
@@ -32,6 +32,7 @@ from tests.support.kept_images import (
 )
 from tests.support.processes import API_KEY
 from tests.support.s3_server import BUCKET, needs_s3, s3_server
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture(params=["file", pytest.param("s3", marks=needs_s3)])

@@ -30,11 +30,11 @@ from tests.integration.raw_http import (
     holding_upstream,
     post,
     success_of,
-    wait_until,
 )
 from tests.support import processes
 from tests.support.images import JPEG, data_url
 from tests.support.request_encodings import BOUNDARY, multipart
+from tests.support.waiting import wait_until
 
 AT_ONCE = 8
 MAX_GROWTH_BYTES = 2 * MB  # per call in flight

@@ -30,11 +30,11 @@ from tests.integration.raw_http import (
     head,
     holding_upstream,
     post,
-    wait_until,
 )
 from tests.support import processes
 from tests.support.fake_minimax import FakeMinimax, error_response, half, respond, start_fake_minimax, success
 from tests.support.processes import Served
+from tests.support.waiting import wait_until
 
 WORKERS = 3
 GOOD = "MiniMax-Image-01"

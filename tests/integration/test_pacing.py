@@ -36,12 +36,12 @@ from tests.integration.raw_http import (
     only_line,
     post,
     request_id,
-    wait_until,
 )
 from tests.support import processes
 from tests.support.databases import ScratchDatabase
 from tests.support.processes import API_KEY, Served, procfile_command
 from tests.support.redis_server import needs_redis, redis_server
+from tests.support.waiting import wait_until
 
 WINDOW, MARGIN = 1.0, WINDOW_SECONDS * WINDOW_MARGIN
 PERIOD, SHARE = WINDOW + MARGIN, 0.97

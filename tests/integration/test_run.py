@@ -33,11 +33,11 @@ from tests.integration.raw_http import (
     is_refused,
     marked_processes,
     new_mark,
-    wait_until,
 )
 from tests.sdk.cases import pixels
 from tests.support.fake_minimax import start_fake_minimax
 from tests.support.processes import HOST, ROOT, UPSTREAM_KEY, environment, free_port
+from tests.support.waiting import wait_until
 
 COMMAND = [sys.executable, "scripts/run.py"]
 NEEDS_CURL = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is missing: run scripts/install-test-tools")

@@ -19,7 +19,7 @@ import pytest
 from openai import APITimeoutError, OpenAI
 
 from tests.integration.answer_beds import Account, Bed, billing_variables, new_account, open_storage, start_bed
-from tests.integration.raw_http import MODEL, Caller, wait_until
+from tests.integration.raw_http import MODEL, Caller
 from tests.sdk.test_node_sdk import FOLDER, NODE, Sdk
 from tests.support import processes
 from tests.support.images import JPEG
@@ -28,6 +28,7 @@ from tests.support.postgres_server import PostgresServer
 from tests.support.processes import Served
 from tests.support.prompted_minimax import PromptedMinimax, new_prompt, start_prompted_minimax
 from tests.support.router import FIRST_BYTE, Router, router
+from tests.support.waiting import wait_until
 
 DRAWING_SECONDS = 7  # the router gives up after 3
 RETRY = "x-stainless-retry-count: 1"

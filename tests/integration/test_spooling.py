@@ -34,12 +34,12 @@ from tests.integration.raw_http import (
     post,
     request_id,
     success_of,
-    wait_until,
 )
 from tests.support import processes
 from tests.support.fake_minimax import FakeMinimax, half, respond
 from tests.support.images import JPEG, data_url
 from tests.support.processes import Served, procfile_command, serve
+from tests.support.waiting import wait_until
 
 IMAGE = JPEG + os.urandom(6 * MB)
 IMAGES = [base64.b64encode(JPEG + os.urandom(2 * MB)).decode() for _ in range(4)]

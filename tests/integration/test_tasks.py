@@ -20,11 +20,12 @@ from tests.deploy.test_restarts import holder
 from tests.integration.answer_beds import ANOTHER_KEY, STORES, Account, Bed, start_bed
 from tests.integration.billing_gateway import PRICE
 from tests.integration.process_metrics import is_stopped, stopped
-from tests.integration.raw_http import EDITS, GENERATIONS, MODEL, Caller, Reply, children, head, wait_until
+from tests.integration.raw_http import EDITS, GENERATIONS, MODEL, Caller, Reply, children, head
 from tests.support import processes
 from tests.support.images import data_url
 from tests.support.processes import API_KEY
 from tests.support.prompted_minimax import new_prompt, start_prompted_minimax
+from tests.support.waiting import wait_until
 
 TASKS = "/v1/images/tasks"
 RESPOND_ASYNC = "Prefer: respond-async"

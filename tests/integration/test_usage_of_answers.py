@@ -12,8 +12,9 @@ import pytest
 from app.storage.tables import UsageRecord
 from app.storage.times import now
 from tests.integration.answer_beds import Account, Bed, start_bed
-from tests.integration.raw_http import MODEL, Caller, wait_until
+from tests.integration.raw_http import MODEL, Caller
 from tests.support.prompted_minimax import new_prompt
+from tests.support.waiting import wait_until
 
 KEY, KEY_LINE = "one", "Idempotency-Key: one"
 FIRST_TRY = "x-stainless-retry-count: 0"

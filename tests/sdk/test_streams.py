@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.integration.raw_http import wait_until
 from tests.sdk.cases import FACE_REFERENCE, MODEL, PLAIN, PROMPT, logged, new_request_id
 from tests.sdk.conftest import at
 from tests.sdk.streams import PARAMETERS, Programs, Sdk, StreamError
@@ -22,6 +21,7 @@ from tests.support.gateway_and_upstream import GatewayAndUpstream, start_gateway
 from tests.support.images import JPEG
 from tests.support.nginx import nginx
 from tests.support.processes import API_KEY, Served
+from tests.support.waiting import wait_until
 
 FIELDS = {"model": MODEL, "prompt": PROMPT, "size": "1024x1024", "n": 3}
 SENT = PLAIN | {"n": 3, "aspect_ratio": "1:1", "response_format": "base64"}

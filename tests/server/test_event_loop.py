@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 
 from tests.integration.billing_gateway import billing_gateway
-from tests.integration.raw_http import Caller, generation, health, holding_upstream, wait_until
+from tests.integration.raw_http import Caller, generation, health, holding_upstream
 from tests.support import processes
 from tests.support.databases import ScratchPostgres, ScratchSqlite
 from tests.support.fake_minimax import start_fake_minimax
 from tests.support.processes import Served
 from tests.support.redis_server import needs_redis, redis_server
+from tests.support.waiting import wait_until
 
 SLOW_GATEWAY = "gunicorn tests.server.slow_calls:app"
 SLOW_HOST = "slow.invalid"

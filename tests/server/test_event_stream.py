@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from app.services.events import HEARTBEAT
-from tests.integration.raw_http import Caller, ask, head, wait_until
+from tests.integration.raw_http import Caller, ask, head
 from tests.support import processes
 from tests.support.processes import Served
+from tests.support.waiting import wait_until
 
 COMMAND = "gunicorn tests.support.stream_app:app"
 BEATS = 8  # heartbeats of 0.2 s, which together take longer than the client timeout of 1 s

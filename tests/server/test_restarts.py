@@ -20,10 +20,10 @@ from tests.integration.raw_http import (
     holding_upstream,
     image_url,
     is_refused,
-    wait_until,
 )
 from tests.support import processes
 from tests.support.processes import Served
+from tests.support.waiting import wait_until
 
 
 def reload(gateway: Served) -> set[int]:

@@ -25,7 +25,6 @@ from tests.integration.raw_http import (
     is_refused,
     marked_processes,
     new_mark,
-    wait_until,
 )
 from tests.support import processes
 from tests.support.processes import (
@@ -39,6 +38,7 @@ from tests.support.processes import (
     own_folders,
     serve,
 )
+from tests.support.waiting import wait_until
 
 
 def test_shutdown_loses_no_response_and_rejects_new_callers_at_once(tmp_path: Path) -> None:

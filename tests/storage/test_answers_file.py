@@ -16,7 +16,7 @@ from app.storage.database import Database
 from app.storage.tables import Base
 from app.storage.task_schema import VERSION
 from app.storage.task_tables import TASKS, WORKERS
-from tests.support.settings import UNPACED
+from tests.support.settings import unpaced
 from tests.support.task_stores import ANSWER, LARGE_ANSWER, new_task, open_objects, open_task_store
 
 
@@ -100,5 +100,5 @@ def test_a_damaged_file_ends_the_start(tmp_path: Path) -> None:
     file = tmp_path / "answers.db"
     file.write_bytes(b"no database" * 100)
     with pytest.raises(ConfigError, match=rf"{file} cannot be used \(file is not a database\)\."):
-        create_task_store(Settings(**UNPACED | {"state_folder": str(tmp_path)}), None)
+        create_task_store(Settings(**unpaced() | {"state_folder": str(tmp_path)}), None)
     assert file.read_bytes().startswith(b"no database")

@@ -19,10 +19,10 @@ from app.storage.database import CommitOutcomeUnknown, Database
 from app.storage.ledger import Ledger
 from app.storage.reservations import Reservation
 from app.storage.usage import UsageStore
-from tests.integration.raw_http import wait_until
 from tests.storage.conftest import MakeKey
 from tests.storage.test_journal import usage_row
 from tests.support.databases import ScratchDatabase
+from tests.support.waiting import wait_until
 
 on_postgresql = pytest.mark.parametrize("test_db", ["postgresql"], indirect=True)
 WRITE = text("UPDATE api_keys SET name = name RETURNING id")

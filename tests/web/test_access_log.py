@@ -27,7 +27,6 @@ from tests.integration.raw_http import (
     only_line,
     post,
     request_id,
-    wait_until,
 )
 from tests.support import processes
 from tests.support.fake_minimax import (
@@ -42,6 +41,7 @@ from tests.support.fake_minimax import (
 )
 from tests.support.images import JPEG
 from tests.support.processes import API_KEY, HOST, Served, free_port, gateway_variables, procfile_command, serve
+from tests.support.waiting import wait_until
 
 TRACE = "0123456789abcdef"
 EDITS = "/v1/images/edits"
