@@ -100,11 +100,13 @@ def on_starting(_server: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Start the maintenance threads, which would not survive the fork."""
+    """Prepare the database, and start the maintenance threads: neither would survive the fork."""
+    storage = worker.wsgi.extensions.get("storage")
+    if storage:
+        storage.database.initialize()
     supervisor = worker.wsgi.extensions.get("task_supervisor")
     if supervisor:
         supervisor.start()
-    storage = worker.wsgi.extensions.get("storage")
     if storage:
         storage.maintenance.start()
     image_maintenance = worker.wsgi.extensions.get("image_maintenance")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 
 from app import metrics
@@ -25,7 +24,6 @@ class Availability:
         self._consequence = consequence
         self._fail_fast_until = 0.0
         self._is_unavailable = False
-        self._lock = threading.Lock()
 
     def check(self) -> float:
         """The time at which a transaction begins. Raises `DatabaseUnavailable` if another one has just hung."""
@@ -45,13 +43,16 @@ class Availability:
             self._set(False)
 
     def _set(self, unavailable: bool, why: str = "") -> None:
-        """Logs a change once in each process, not for each call."""
-        with self._lock:
-            if self._is_unavailable == unavailable:
-                return
-            self._is_unavailable = unavailable
-            metrics.DATABASE_UNAVAILABLE.set(unavailable)
-            if unavailable:
-                log.warning("%s unavailable: %s. %s", self._name, self._consequence, why)
-            else:
-                log.warning("%s available again", self._name)
+        """Logs a change once in each process, not for each call.
+
+        Without a lock: native threads call this, and one that waits for a lock may miss its release by another one. The
+        worst is a line that is logged twice.
+        """
+        if self._is_unavailable == unavailable:
+            return
+        self._is_unavailable = unavailable
+        metrics.DATABASE_UNAVAILABLE.set(unavailable)
+        if unavailable:
+            log.warning("%s unavailable: %s. %s", self._name, self._consequence, why)
+        else:
+            log.warning("%s available again", self._name)

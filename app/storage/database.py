@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, NotSupportedError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, configure_mappers
 
 from app.errors import DatabaseUnavailable
 from app.native_thread import NativeThreads
@@ -63,10 +63,24 @@ class Database:
         """
         self._engines = engines.create(url, statement_timeout=statement_timeout)
         self.engine = self._engines.transactions
-        blocks = self.engine.dialect.name == "sqlite"
-        self.writer_thread = NativeThreads(1 if blocks else 0)
-        self.reader_threads = NativeThreads(MAX_READERS if blocks else 0)
+        self._blocks = self.engine.dialect.name == "sqlite"
+        self.writer_thread = NativeThreads(1 if self._blocks else 0)
+        self.reader_threads = NativeThreads(MAX_READERS if self._blocks else 0)
         self._availability = Availability("Database", "rejecting image requests")
+
+    def initialize(self) -> None:
+        """Do what SQLAlchemy does at its first use. Call it in each process before several native threads use SQLite.
+
+        SQLAlchemy does that under locks, which are gevent's. A native thread that waits for such a lock may miss that
+        another native thread releases it, and then waits for ever.
+        """
+        if self._blocks:
+            configure_mappers()
+            for threads, engine in (
+                (self.writer_thread, self._engines.transactions),
+                (self.reader_threads, self._engines.read_only),
+            ):
+                threads.call(_connect_once, engine)
 
     @contextmanager
     def connection(self, *, read_only: bool = False, single_statement: bool = False) -> Iterator[Connection]:
@@ -153,3 +167,8 @@ def alembic_config(engine: Engine) -> Config:
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["engine"] = engine
     return config
+
+
+def _connect_once(engine: Engine) -> None:
+    with suppress(SQLAlchemyError), engine.connect():  # the calls will say that the database is unavailable
+        pass
