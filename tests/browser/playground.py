@@ -74,3 +74,8 @@ def size_of(image: Locator) -> tuple[int, int]:
         "image => image.decode().then(() => [image.naturalWidth, image.naturalHeight], () => [0, 0])"
     )
     return width, height
+
+
+def wait_until_in_view(element: Locator) -> None:
+    """Wait until the whole element is in the window."""
+    expect(element).to_be_in_viewport(ratio=1)

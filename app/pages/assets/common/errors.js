@@ -33,7 +33,7 @@ const ADVICE = {
 const COSTLESS = [400, 401, 403, 404, 405, 413, 415, 422, 429];
 
 /**
- * Show `error` in `container`, instead of what was there.
+ * Show `error` in `container`, instead of what was there, and scroll to it without moving the focus.
  * @param {HTMLElement} container
  * @param {import("./api.js").ApiError} error
  * @param {string} [cost] what is known of it, as a sentence.
@@ -50,6 +50,8 @@ export function showError(container, error, cost = costOf(error)) {
       el("p", { className: "details" }, el("code", {}, details.join(" · ")), " ", copyButton("Copy details", () => details.join("\n"))),
     ),
   );
+  // At once, which is also right where less motion is wanted. Screen readers announce the alert.
+  container.scrollIntoView({ block: "nearest" });
 }
 
 function adviceOn(error) {

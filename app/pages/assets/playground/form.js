@@ -47,7 +47,8 @@ export function showFault(form, param, message) {
   control.dataset.describedby = control.getAttribute("aria-describedby") ?? "";
   control.setAttribute("aria-describedby", `${control.dataset.describedby} fault`.trim());
   control.closest(".field").append(fault);
-  control.focus();
+  control.focus({ preventScroll: true });
+  control.closest(".field").scrollIntoView({ block: "nearest" }); // with the message
 }
 
 export function clearFault(form) {

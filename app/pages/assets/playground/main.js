@@ -65,7 +65,7 @@ function showForm() {
 
 async function start() {
   clearFault(form);
-  byId("error").replaceChildren();
+  for (const id of ["key-error", "error"]) byId(id).replaceChildren();
   byId("outcome").textContent = "";
   if (!getKey()) return askForKey();
   const pending = {};
@@ -95,7 +95,7 @@ async function nextCall() {
 }
 
 function askForKey() {
-  showError(byId("error"), new ApiError({ message: "An API key is needed.", status: 0, code: "no_key" }));
+  showError(byId("key-error"), new ApiError({ message: "An API key is needed.", status: 0, code: "no_key" }));
   byId("api-key").focus();
 }
 
@@ -106,6 +106,7 @@ async function keep(call) {
   if (running === call) {
     show(call);
     if (isNarrow.matches) byId("results").scrollIntoView();
+    else byId("images-title").scrollIntoView({ block: "nearest" });
     if (call.withheld) byId("outcome").append(` ${describeWithheld(call.withheld)}`);
   }
   await saved.then(refreshHistory, () => {}); // a browser that stores nothing still shows the images
@@ -124,7 +125,7 @@ function describeWithheld(count) {
 function showProblem(error, call) {
   if (!error.code) throw error; // a fault of this page
   showError(byId("error"), error, call.cost || undefined);
-  if (error.param) showFault(form, error.param, error.message);
+  if (error.param) showFault(form, error.param, error.message); // whose focus leads to the field instead
 }
 
 async function stop() {
@@ -147,7 +148,8 @@ function setRunning(call) {
   draw.hidden = call !== null;
   cancel.hidden = call === null;
   if (call === null) progress.stop();
-  if (hadFocus) (call === null ? draw : cancel).focus();
+  // What the page has just scrolled to stays in view.
+  if (hadFocus) (call === null ? draw : cancel).focus({ preventScroll: true });
 }
 
 function refreshHistory() {
