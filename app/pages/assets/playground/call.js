@@ -7,11 +7,13 @@ import { Task } from "./task.js";
 export class Call {
   /**
    * @param {object} fields of the API, with a seed and a response format.
-   * @param {?string} image the reference image, a data URL or a URL.
+   * @param {File|string|null} reference a file or a URL.
+   * @param {?string} image the reference as a field of the API, a data URL or the URL.
    * @param {string} currency
    */
-  constructor(fields, image, currency) {
+  constructor(fields, reference, image, currency) {
     this.fields = fields;
+    this.reference = reference;
     this.currency = currency;
     this.time = Date.now();
     this.sent = { ...fields, ...(image ? { image } : {}) };

@@ -1,4 +1,4 @@
-// The calls that were made in this browser, in IndexedDB. Nothing of it is ever sent.
+// The calls that were made in this browser, in IndexedDB. Nothing of it is sent, unless somebody makes a call again.
 
 const DATABASE = "amux-playground";
 const CALLS = "calls";
@@ -6,7 +6,10 @@ const MAX_CALLS = 100;
 
 let opened = null;
 
-/** @param {{time: number, fields: object, images: Blob[], cost: string}} call `time` is in milliseconds, and its id. */
+/**
+ * @param {{time: number, fields: object, reference: File|string|null, images: Blob[], urls: string[], cost: string}} call
+ *   `time` is in milliseconds, and its id. Calls that were stored by earlier versions of this page have no `reference`.
+ */
 export async function addCall(call) {
   const calls = await store("readwrite");
   calls.put(call);

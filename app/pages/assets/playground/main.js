@@ -10,6 +10,7 @@ import { describePrice } from "./cost.js";
 import { MAX_PROMPT, clearFault, countCharacters, readFields, showFault, writeFields } from "./form.js";
 import { addCall } from "./history.js";
 import { showHistory } from "./history_view.js";
+import { dataUrlOf } from "./image_blob.js";
 import { loadModels } from "./models.js";
 import { Progress } from "./progress.js";
 import { showRatios } from "./ratios.js";
@@ -89,7 +90,9 @@ async function start() {
 async function nextCall() {
   const fields = readFields(form);
   const currency = models.get(fields.model)?.pricing?.currency ?? "";
-  const call = new Call({ seed: randomSeed(), ...fields }, await reference.value(), currency);
+  const chosen = await reference.value();
+  const image = chosen instanceof File ? await dataUrlOf(chosen) : chosen;
+  const call = new Call({ seed: randomSeed(), ...fields }, chosen, image, currency);
   const again = unknown?.isLike(call) && (fields.seed ?? unknown.fields.seed) === unknown.fields.seed;
   return again ? unknown : call;
 }
@@ -101,8 +104,8 @@ function askForKey() {
 
 /** Keep the images of a call in the history, and show them unless another call was made meanwhile. */
 async function keep(call) {
-  const { time, fields, images, urls, cost } = call;
-  const saved = addCall({ time, fields, images, urls, cost });
+  const { time, fields, reference: given, images, urls, cost } = call;
+  const saved = addCall({ time, fields, reference: given, images, urls, cost });
   if (running === call) {
     show(call);
     if (isNarrow.matches) byId("results").scrollIntoView();
@@ -136,9 +139,10 @@ async function stop() {
   progress.stop(CANCELLED[end]);
 }
 
-/** Draw the images of an earlier call again, with its seed in the form. */
-function drawAgain(fields) {
-  writeFields(form, fields);
+/** Make an earlier call again: its fields, with the seed, and its reference are in the form then. */
+function drawAgain(call) {
+  writeFields(form, call.fields);
+  reference.restore(call.reference);
   form.requestSubmit();
 }
 

@@ -36,9 +36,23 @@ export class Reference {
     this.onchange();
   }
 
-  /** @returns {Promise<?string>} the image as a field of a JSON request: a data URL, or the URL. */
+  /**
+   * A copy of what is chosen, which stays when the file on the disk changes.
+   * @returns {Promise<File|string|null>} the file, or the URL.
+   * @throws {DOMException} if the file cannot be read any more.
+   */
   async value() {
-    return this.file ? readDataUrl(this.file) : this.url.value || null;
+    if (!this.file) return this.url.value || null;
+    const { name, type } = this.file;
+    return new File([await this.file.arrayBuffer()], name, { type });
+  }
+
+  /** Choose what `value` has returned earlier. */
+  restore(value) {
+    this.removeFile();
+    this.url.value = typeof value === "string" ? value : "";
+    if (value instanceof File) this.set(value);
+    else this.onchange();
   }
 
   #acceptDrops(target) {
@@ -53,13 +67,4 @@ export class Reference {
     event.preventDefault();
     this.set(file);
   }
-}
-
-function readDataUrl(file) {
-  return new Promise((resolve, reject) => {
-    const reader = new FileReader();
-    reader.onload = () => resolve(reader.result);
-    reader.onerror = () => reject(reader.error);
-    reader.readAsDataURL(file);
-  });
 }

@@ -5,8 +5,8 @@ import { button, el } from "../common/elements.js";
 /**
  * Show a call's images in `list`, instead of those before.
  * @param {HTMLElement} list
- * @param {{fields: object, images: Blob[], urls?: string[], time: number}} call
- * @param {{again: (fields: object) => void, use: (image: Blob) => void}} actions
+ * @param {{fields: object, reference?: File|string|null, images: Blob[], urls?: string[], time: number}} call
+ * @param {{again: (call: object) => void, use: (image: Blob) => void}} actions
  */
 export function showImages(list, call, actions) {
   for (const image of list.querySelectorAll("img")) URL.revokeObjectURL(image.src);
@@ -48,8 +48,10 @@ function linkOf(call, url, actions) {
   );
 }
 
+/** Without a word on the reference, the same call cannot be made: with or without an image would be a guess, and charged. */
 function againButton(call, actions) {
-  return button("Again with this seed", () => actions.again(call.fields), { className: "quiet" });
+  if (call.reference === undefined) return el("span", {}, "Not to be drawn again: its reference image was not kept");
+  return button("Again with this seed", () => actions.again(call), { className: "quiet" });
 }
 
 /** A name that sorts by time: amux-20261128-071500-seed-7-1.jpg. */
