@@ -123,3 +123,19 @@ def test_a_call_that_was_cancelled_while_it_was_sent_is_drawn_by_the_next_press(
     page.unroute(CALLS)
     assert draw_new(playground, "A pier") == sent[0].headers["idempotency-key"]
     expect(playground.images).to_have_count(1)
+
+
+def test_a_key_that_is_revoked_while_its_call_is_drawn(playground: Playground) -> None:
+    """The call goes on: the page may not say that it cost nothing."""
+    page = playground.page
+
+    def send_with_another_key(route: Route) -> None:
+        route.continue_(headers={**route.request.headers, "authorization": "Bearer another"})
+
+    page.route(TASK, send_with_another_key)
+    with page.expect_response(CALLS) as begun:
+        playground.draw("A pier")
+    expect(playground.error).to_contain_text("invalid_api_key")
+    expect(playground.error).to_contain_text("it goes on, and may be charged")
+    expect(playground.error).to_contain_text(f"GET /v1/images/tasks/{begun.value.json()['id']}")
+    expect(playground.error).not_to_contain_text("cost nothing")

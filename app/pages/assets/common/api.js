@@ -6,11 +6,12 @@ import { getKey } from "./key.js";
 export class ApiError extends Error {
   /**
    * @param {{message: string, status: number, code: ?string, param?: ?string, requestId?: ?string,
-   *   retryAfter?: ?number, shouldRetry?: boolean}} details `retryAfter` is in seconds.
+   *   retryAfter?: ?number, shouldRetry?: boolean, taskId?: ?string}} details `retryAfter` is in seconds. With a
+   *   `taskId`, the question for this task has failed, and not the task itself.
    */
   constructor({ message, ...details }) {
     super(message);
-    Object.assign(this, { param: null, requestId: null, retryAfter: null, shouldRetry: false }, details);
+    Object.assign(this, { param: null, requestId: null, retryAfter: null, shouldRetry: false, taskId: null }, details);
   }
 }
 

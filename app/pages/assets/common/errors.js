@@ -41,6 +41,7 @@ const COSTLESS = [400, 401, 403, 404, 405, 413, 415, 422, 429];
 export function showError(container, error, cost = costOf(error)) {
   const details = [`code: ${error.code}`];
   if (error.requestId) details.push(`request id: ${error.requestId}`);
+  if (error.taskId) details.push(`task: ${error.taskId}`);
   container.replaceChildren(
     el(
       "div",
@@ -55,11 +56,19 @@ export function showError(container, error, cost = costOf(error)) {
 }
 
 function adviceOn(error) {
+  if (error.taskId) return adviceOnTask(error);
   if (ADVICE[error.code]) return ADVICE[error.code];
   if (error.shouldRetry) return error.retryAfter ? `Try again in ${error.retryAfter} s.` : "Try again.";
   return ADVICE[error.status] ?? BY_OPERATOR;
 }
 
+/** The task goes on whatever becomes of this page, and of the key that began it. */
+function adviceOnTask({ code, taskId }) {
+  if (code === "answer_expired") return "Drawing it again is a new call, with its own cost.";
+  return `Its images can be fetched with the API key that began it: GET /v1/images/tasks/${taskId}.`;
+}
+
 function costOf(error) {
+  if (error.taskId) return "The call was begun: it goes on, and may be charged.";
   return error.code === "no_key" || error.shouldRetry || COSTLESS.includes(error.status) ? "It cost nothing." : "";
 }

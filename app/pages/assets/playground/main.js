@@ -127,7 +127,7 @@ function describeWithheld(count) {
 
 function showProblem(error, call) {
   if (!error.code) throw error; // a fault of this page
-  showError(byId("error"), error, call.cost || undefined);
+  showError(byId("error"), error, (!error.taskId && call.cost) || undefined); // a call that goes on may cost more yet
   if (error.param) showFault(form, error.param, error.message); // whose focus leads to the field instead
 }
 

@@ -39,7 +39,7 @@ export class Task {
    * Wait for the answer.
    * @param {(status: "queued"|"in_progress"|"unreachable") => void} onstatus is called with each status that is seen.
    * @returns {Promise<{data: {b64_json: string}[], metadata?: object}>} the usual response.
-   * @throws {ApiError} the error of the call.
+   * @throws {ApiError} the error of the call; with a `taskId` if only its answer cannot be fetched.
    */
   async result(onstatus) {
     for (let wait = 0; ; ) {
@@ -64,7 +64,7 @@ export class Task {
       return json;
     } catch (error) {
       if (UNKNOWN.includes(error.code) || error.shouldRetry) return null;
-      throw error;
+      throw Object.assign(error, { taskId: this.id });
     }
   }
 
