@@ -8,6 +8,7 @@ const NO_ACCOUNT = "The gateway's account at MiniMax is used up. Its operator ha
 // What to do, by the error's code, else by its status. Codes and statuses are those of docs/api.md.
 const ADVICE = {
   no_key: "Enter one above.",
+  unreadable_file: "Choose the file again.",
   invalid_api_key: "Check the API key above.",
   insufficient_balance: "Ask the operator of this gateway to add to the balance of your key.",
   network: "Check your connection, and try again. If the call has begun, it is not made a second time.",
@@ -70,5 +71,5 @@ function adviceOnTask({ code, taskId }) {
 
 function costOf(error) {
   if (error.taskId) return "The call was begun: it goes on, and may be charged.";
-  return error.code === "no_key" || error.shouldRetry || COSTLESS.includes(error.status) ? "It cost nothing." : "";
+  return ["no_key", "unreadable_file"].includes(error.code) || error.shouldRetry || COSTLESS.includes(error.status) ? "It cost nothing." : "";
 }

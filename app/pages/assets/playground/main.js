@@ -71,8 +71,12 @@ async function start() {
   if (!getKey()) return askForKey();
   const pending = {};
   setRunning(pending);
-  const call = await nextCall();
+  const call = await nextCall().catch((error) => error);
   if (running !== pending) return; // it was cancelled meanwhile
+  if (call instanceof Error) {
+    setRunning(null);
+    return showProblem(call, pending);
+  }
   setRunning(call);
   if (unknown === call) unknown = null; // the catch below sets it again if that is still so
   try {
@@ -86,7 +90,10 @@ async function start() {
   }
 }
 
-/** The call that the form asks for: once more the one before, if the gateway may have that without our knowing. */
+/**
+ * The call that the form asks for: once more the one before, if the gateway may have that without our knowing.
+ * @throws {ApiError} if the reference image cannot be read.
+ */
 async function nextCall() {
   const fields = readFields(form);
   const currency = models.get(fields.model)?.pricing?.currency ?? "";

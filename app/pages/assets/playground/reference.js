@@ -1,6 +1,14 @@
 // The reference image: a file that was chosen, dropped or pasted, or a URL, which only MiniMax fetches.
 
+import { ApiError } from "../common/api.js";
 import { button, el } from "../common/elements.js";
+
+const UNREADABLE = {
+  message: "The reference image cannot be read any more: its file was changed, moved or removed.",
+  status: 0,
+  code: "unreadable_file",
+  param: "image",
+};
 
 export class Reference {
   /** `onchange` is called after each change. The elements are those of playground.html. */
@@ -39,12 +47,13 @@ export class Reference {
   /**
    * A copy of what is chosen, which stays when the file on the disk changes.
    * @returns {Promise<File|string|null>} the file, or the URL.
-   * @throws {DOMException} if the file cannot be read any more.
+   * @throws {ApiError} if the file cannot be read any more.
    */
   async value() {
     if (!this.file) return this.url.value || null;
     const { name, type } = this.file;
-    return new File([await this.file.arrayBuffer()], name, { type });
+    const bytes = await this.file.arrayBuffer().catch(() => { throw new ApiError(UNREADABLE); });
+    return new File([bytes], name, { type });
   }
 
   /** Choose what `value` has returned earlier. */
