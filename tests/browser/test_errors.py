@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import OpenPage
-from tests.browser.playground import Playground, wait_for_clipboard
+from tests.browser.playground import FACE, Playground, wait_for_clipboard
 from tests.browser.site import Site, serve_site
 
 # By the sandbox's word in the prompt.
@@ -56,6 +56,7 @@ def test_a_key_without_money(page: Page, site: Site) -> None:
     playground = Playground(page).open(site.new_key(balance=0))
     playground.draw("A pier")
     expect_code(playground, "insufficient_balance")
+    expect(playground.error).to_contain_text("is 0.00 USD and the call costs 0.01 USD.")
 
 
 def test_a_limit_and_when_it_ends(page: Page, site: Site) -> None:
@@ -91,6 +92,43 @@ def test_a_gateway_that_is_gone(
         playground.draw("A pier")
         expect(playground.error).to_be_visible()
         expect(playground.draw_button).to_be_enabled()
+
+
+def test_a_reference_that_is_too_large(playground: Playground, tmp_path: Path) -> None:
+    file = tmp_path / "large.jpg"
+    file.write_bytes(FACE.read_bytes() + bytes(13_000_000))
+    playground.choose_file(file)
+    playground.draw("The same person")
+    expect_code(playground, "request_entity_too_large")
+    expect(playground.error).to_contain_text("It cost nothing. Choose a smaller image.")
+    expect(playground.reference.get_by_text("must be smaller than 10 MB")).to_be_visible()
+
+
+# The texts of all errors, by their codes, as if a call had failed with each.
+ALL_TEXTS = """async (module) => {
+  const { showError } = await import(module);
+  const codes = (await (await fetch('/openapi.json')).json())['x-errorCodes'];
+  return Object.fromEntries(Object.entries(codes).map(([code, { status, should_retry: shouldRetry }]) => {
+    const container = document.createElement('div');
+    showError(container, { message: 'It failed.', code, status, shouldRetry });
+    return [code, container.querySelector('p + p').textContent];
+  }));
+}"""
+
+
+def test_every_error_says_what_it_cost_and_whether_trying_again_helps(playground: Playground) -> None:
+    source = playground.page.locator("script[src*=playground]").get_attribute("src") or ""
+    texts = playground.page.evaluate(ALL_TEXTS, source.replace("playground/main.js", "common/errors.js"))
+    for code, text in texts.items():
+        assert re.match("It cost nothing|It may have been drawn, and charged", text), code
+        assert re.search("(?i)try again|trying", text), code
+    assert texts["1000"].startswith("It cost nothing. Try again in a minute.")
+    assert texts["1004"].startswith("It cost nothing. Trying again does not help")
+    assert texts["1002"] == "It cost nothing. Try again in a minute."
+    assert (
+        texts["upstream_deadline"]
+        == "It may have been drawn, and charged. Trying again is a new call, with its own cost."
+    )
 
 
 def test_details_are_copied(open_page: OpenPage, site: Site) -> None:

@@ -37,6 +37,11 @@ export function describeCost(cost, currency) {
   return `Cost ${formatMoney(cost.charged, currency)}.${balance}`;
 }
 
+/** The message of `insufficient_balance`, whose amounts are in micro-units, with amounts of the currency. */
+export function withCurrency(message, currency) {
+  return currency ? message.replace(/(-?\d+)( micro-units)?/g, (_, amount) => formatMoney(Number(amount), currency)) : message;
+}
+
 async function readBalance() {
   return getJson("/v1/usage").then(({ json }) => json.balance, () => null);
 }

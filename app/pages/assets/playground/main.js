@@ -6,7 +6,7 @@ import { getKey, onKeyChange, takeKeyFromUrl } from "../common/key.js";
 import { createKeyForm } from "../common/key_form.js";
 import { Call } from "./call.js";
 import { CodePanel } from "./code_panel.js";
-import { describePrice } from "./cost.js";
+import { describePrice, withCurrency } from "./cost.js";
 import { MAX_PROMPT, clearFault, countCharacters, readFields, showFault, writeFields } from "./form.js";
 import { addCall } from "./history.js";
 import { showHistory } from "./history_view.js";
@@ -134,8 +134,10 @@ function describeWithheld(count) {
 
 function showProblem(error, call) {
   if (!error.code) throw error; // a fault of this page
+  if (error.code === "insufficient_balance") error.message = withCurrency(error.message, call.currency);
   showError(byId("error"), error, (!error.taskId && call.cost) || undefined); // a call that goes on may cost more yet
-  if (error.param) showFault(form, error.param, error.message); // whose focus leads to the field instead
+  const param = error.status === 413 ? "image" : error.param; // only the image can make a request too large
+  if (param) showFault(form, param, error.message); // whose focus leads to the field instead
 }
 
 async function stop() {
