@@ -13,16 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, Request, expect
 
 from tests.browser.conftest import OpenPage
 from tests.browser.playground import FACE, Playground, wait_for_clipboard
-from tests.browser.site import Site, serve_site
+from tests.browser.site import MODEL, PRICE, Site, serve_site
 from tests.sdk.test_node_sdk import FOLDER as NODE_FOLDER
 from tests.sdk.test_node_sdk import NODE
 from tests.support.fake_minimax import FakeMinimax, Received, respond, success
 from tests.support.images import data_url
 
+LIVE = "MiniMax-Image-01-live"
 AWKWARD = 'It\'s "quoted" – $HOME `id` \\n \\ %s ${x} 🦦\nsecond line <b>&amp;</b> !'
 COMMANDS = {
     "curl": ("code.sh", ["bash"]),
@@ -60,7 +61,11 @@ def minimax() -> Iterator[RecordingMinimax]:
 def recorded_site(
     minimax: RecordingMinimax, migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Site]:
-    with serve_site(tmp_path_factory.mktemp("recorded"), migrated_sqlite, minimax.url) as site:
+    variables = {
+        "AMUX_ENABLED_MODELS": f"{MODEL},{LIVE}",
+        "AMUX_PRICES": f"{MODEL}={PRICE},{LIVE}={PRICE}",
+    }
+    with serve_site(tmp_path_factory.mktemp("recorded"), migrated_sqlite, minimax.url, **variables) as site:
         yield site
 
 
@@ -147,3 +152,51 @@ def test_image_to_image_by_url(
     playground.reference.get_by_role("textbox", name="Image URL").fill(url)
     run_code(copy_code(playground, language), language, key, tmp_path)
     assert sent(minimax)["subject_reference"] == [{"type": "character", "image_file": url}]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_image_to_image_by_a_model_without_edits(
+    page: Page, recorded_site: Site, minimax: RecordingMinimax, tmp_path: Path, language: str
+) -> None:
+    key = recorded_site.new_key()
+    playground = Playground(page).open(key)
+    page.get_by_label("Model").select_option(LIVE)
+    playground.prompt.fill(AWKWARD)
+    playground.seed.fill("-7")
+    playground.choose_file()
+    run_code(copy_code(playground, language), language, key, tmp_path)
+    received = sent(minimax)
+    assert (received["model"], received["prompt"], received["seed"]) == ("image-01-live", AWKWARD, -7)
+    assert received["subject_reference"] == [{"type": "character", "image_file": data_url(FACE.read_bytes())}]
+
+
+# By the model, and by what the reference is.
+ENDPOINTS = {
+    (MODEL, "file"): "edits",
+    (MODEL, "url"): "generations",
+    (LIVE, "file"): "generations",
+    (LIVE, "url"): "generations",
+}
+
+
+@pytest.mark.parametrize(("model", "reference"), ENDPOINTS, ids=lambda value: value)
+def test_the_page_and_the_code_make_the_same_call(
+    page: Page, recorded_site: Site, minimax: RecordingMinimax, model: str, reference: str
+) -> None:
+    playground = Playground(page).open(recorded_site.new_key())
+    page.get_by_label("Model").select_option(model)
+    if reference == "file":
+        playground.choose_file()
+    else:
+        playground.reference.get_by_role("textbox", name="Image URL").fill("https://images.example/face.jpg")
+    with page.expect_request(is_call) as drawn:
+        playground.draw("The same person")
+    expect(playground.images).to_have_count(1)
+    path = f"/v1/images/{ENDPOINTS[model, reference]}"
+    assert drawn.value.url == f"{recorded_site.url}{path}/async"
+    assert f"{recorded_site.url}{path}" in playground.show_code("curl")
+    assert "subject_reference" in sent(minimax)
+
+
+def is_call(request: Request) -> bool:
+    return request.method == "POST"

@@ -7,7 +7,7 @@ import re
 from flask.testing import FlaskClient
 
 from app.minimax.error_codes import STATUS_CODES, WITHOUT_CODE
-from app.model_catalog import ASPECT_RATIOS
+from app.model_catalog import ASPECT_RATIOS, MODELS
 from app.pages.page import FOLDER
 from app.schemas.image_request_schema import MAX_PROMPT_CHARS
 
@@ -33,6 +33,11 @@ def test_the_longest_prompt() -> None:
 def test_the_aspect_ratios() -> None:
     [listed] = re.findall(r"RATIOS = \[(.*?)\]", source("ratios.js"))
     assert sorted(strings(listed)) == sorted(ASPECT_RATIOS)
+
+
+def test_the_models_without_edits() -> None:
+    [listed] = re.findall(r"WITHOUT_EDITS = \[(.*?)\];", source("endpoint.js"))
+    assert strings(listed) == [model.id for model in MODELS if not model.supports_edits]
 
 
 def test_the_codes_that_are_worth_another_try(client: FlaskClient) -> None:

@@ -2,6 +2,7 @@
 
 import { describeCost, readCost } from "./cost.js";
 import { sortAnswer } from "./answer.js";
+import { endpointOf } from "./endpoint.js";
 import { Task } from "./task.js";
 
 export class Call {
@@ -35,7 +36,8 @@ export class Call {
   async run(onstatus) {
     onstatus("sending");
     this.sending = new AbortController(); // that of a run before may have been aborted
-    this.task = await Task.begin(this.sent, this.idempotencyKey, this.sending.signal);
+    const endpoint = endpointOf(this.fields.model, this.reference instanceof File);
+    this.task = await Task.begin(endpoint, this.sent, this.idempotencyKey, this.sending.signal);
     try {
       const response = await this.task.result(onstatus);
       Object.assign(this, await sortAnswer(response.data));

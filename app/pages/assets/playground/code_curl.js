@@ -2,19 +2,30 @@
 
 const HEADERS = `-H "Authorization: Bearer $AMUX_API_KEY"`;
 
-/** @param {{baseUrl: string, fields: object, file: ?string, imageUrl: ?string}} call */
-export function curlCode({ baseUrl, fields, file, imageUrl }) {
-  return file ? form(baseUrl, fields, file) : json(baseUrl, imageUrl ? { ...fields, image: imageUrl } : fields);
+/** @param {object} call that of `CodePanel.show`. */
+export function curlCode({ baseUrl, endpoint, fields, file, imageUrl }) {
+  if (endpoint === "edits") return form(baseUrl, fields, file);
+  return file ? jsonWithFile(baseUrl, fields, file) : json(baseUrl, imageUrl ? { ...fields, image: imageUrl } : fields);
 }
 
 function json(baseUrl, fields) {
-  const path = fields.image ? "edits" : "generations";
-  return `curl ${baseUrl}/images/${path} \\
+  return `curl ${baseUrl}/images/generations \\
   ${HEADERS} \\
   -H "Content-Type: application/json" \\
 ${output(fields)}  --data-binary @- <<'END'
 ${JSON.stringify(fields, null, 2)}
 END
+`;
+}
+
+/** The image is too long for an argument of a command, so the parts of the body are printed into curl. */
+function jsonWithFile(baseUrl, fields, file) {
+  const start = `${JSON.stringify(fields).slice(0, -1)},"image":"data:;base64,`;
+  return `{ printf %s ${quote(start)}; base64 < ${quote(file)} | tr -d '\\n'; printf '"}'; } |
+  curl ${baseUrl}/images/generations \\
+  ${HEADERS} \\
+  -H "Content-Type: application/json" \\
+${output(fields)}  --data-binary @-
 `;
 }
 

@@ -9,15 +9,21 @@ const ENDS = {
 `,
 };
 
-/** @param {{baseUrl: string, fields: object, file: ?string, imageUrl: ?string}} call */
-export function nodeCode({ baseUrl, fields, file, imageUrl }) {
+// The reference image of a file, by the endpoint.
+const IMAGES = {
+  edits: (file) => `fs.createReadStream(${file})`,
+  generations: (file) => `"data:;base64," + fs.readFileSync(${file}, "base64")`,
+};
+
+/** @param {object} call that of `CodePanel.show`. */
+export function nodeCode({ baseUrl, endpoint, fields, file, imageUrl }) {
   const all = imageUrl ? { ...fields, image: imageUrl } : fields;
   const lines = Object.entries(all).map(([name, value]) => `  ${name}: ${JSON.stringify(value)},\n`);
   const needsFiles = file || fields.response_format === "b64_json";
   return `${needsFiles ? 'import fs from "node:fs";\n' : ""}import OpenAI from "openai";
 
 const client = new OpenAI({ baseURL: ${JSON.stringify(baseUrl)}, apiKey: process.env.AMUX_API_KEY });
-const response = await client.images.${file ? "edit" : "generate"}({
-${file ? `  image: fs.createReadStream(${JSON.stringify(file)}),\n` : ""}${lines.join("")}});
+const response = await client.images.${endpoint === "edits" ? "edit" : "generate"}({
+${file ? `  image: ${IMAGES[endpoint](JSON.stringify(file))},\n` : ""}${lines.join("")}});
 ${ENDS[fields.response_format]}`;
 }

@@ -30,7 +30,10 @@ export class CodePanel {
     container.append(el("div", { className: "row" }, tabList, copyButton("Copy code", () => this.code.textContent)), this.panel);
   }
 
-  /** @param {{baseUrl: string, fields: object, file: ?string, imageUrl: ?string}} call what the form says now. */
+  /**
+   * @param {{baseUrl: string, endpoint: "edits"|"generations", fields: object, file: ?string, imageUrl: ?string}} call
+   *   what the form says now. `file` is the name of the reference image's file.
+   */
   show(call) {
     this.call = call;
     this.#select(this.shown);

@@ -13,19 +13,22 @@ const ENDS = {
 `,
 };
 
-/** @param {{baseUrl: string, fields: object, file: ?string, imageUrl: ?string}} call */
-export function pythonCode({ baseUrl, fields, file, imageUrl }) {
+/** @param {object} call that of `CodePanel.show`. */
+export function pythonCode({ baseUrl, endpoint, fields, file, imageUrl }) {
   const all = imageUrl ? { ...fields, image: imageUrl } : fields;
   const own = OWN.filter((name) => name in all).map((name) => `    ${name}=${literal(all[name])},\n`);
   const extra = Object.entries(all).filter(([name]) => !OWN.includes(name));
-  const extraBody = extra.map(([name, value]) => `${literal(name)}: ${literal(value)}`).join(", ");
-  return `${fields.response_format === "b64_json" ? "import base64\n" : ""}import os
+  const extras = extra.map(([name, value]) => `${literal(name)}: ${literal(value)}`);
+  const isEdit = endpoint === "edits";
+  if (file && !isEdit) extras.push(`"image": "data:;base64," + base64.b64encode(open(${literal(file)}, "rb").read()).decode()`);
+  const needsBase64 = fields.response_format === "b64_json" || (file && !isEdit);
+  return `${needsBase64 ? "import base64\n" : ""}import os
 
 from openai import OpenAI
 
 client = OpenAI(base_url=${literal(baseUrl)}, api_key=os.environ["AMUX_API_KEY"])
-response = client.images.${file ? "edit" : "generate"}(
-${file ? `    image=open(${literal(file)}, "rb"),\n` : ""}${own.join("")}${extra.length ? `    extra_body={${extraBody}},\n` : ""})
+response = client.images.${isEdit ? "edit" : "generate"}(
+${isEdit ? `    image=open(${literal(file)}, "rb"),\n` : ""}${own.join("")}${extras.length ? `    extra_body={${extras.join(", ")}},\n` : ""})
 ${ENDS[fields.response_format]}`;
 }
 

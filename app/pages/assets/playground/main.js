@@ -7,6 +7,7 @@ import { createKeyForm } from "../common/key_form.js";
 import { Call } from "./call.js";
 import { CodePanel } from "./code_panel.js";
 import { describePrice, withCurrency } from "./cost.js";
+import { endpointOf } from "./endpoint.js";
 import { MAX_PROMPT, clearFault, countCharacters, readFields, showFault, writeFields } from "./form.js";
 import { addCall } from "./history.js";
 import { showHistory } from "./history_view.js";
@@ -58,6 +59,7 @@ function showForm() {
   byId("price").textContent = describePrice(models.get(fields.model), Number(fields.n ?? 1));
   code.show({
     baseUrl: `${location.origin}/v1`,
+    endpoint: endpointOf(fields.model, reference.file !== null),
     fields,
     file: reference.file?.name ?? null,
     imageUrl: reference.file ? null : reference.url.value || null,

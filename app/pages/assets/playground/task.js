@@ -23,12 +23,12 @@ export class Task {
   }
 
   /**
-   * Begin a call. The idempotency key makes it safe to send the request a second time.
+   * Begin a call of the endpoint "edits" or "generations". The idempotency key makes it safe to send the request a second time.
    * @returns {Promise<Task>}
    * @throws {ApiError}
    */
-  static async begin(fields, idempotencyKey, signal) {
-    const path = `/v1/images/${fields.image ? "edits" : "generations"}/async`;
+  static async begin(endpoint, fields, idempotencyKey, signal) {
+    const path = `/v1/images/${endpoint}/async`;
     // The attempts share a request id: the usage of the call is found even if the response that named it was lost.
     const headers = { "Idempotency-Key": idempotencyKey, "X-Request-Id": idempotencyKey };
     const begun = await repeat(() => postJson(path, fields, { headers, signal }), signal);
