@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import OpenPage
 from tests.browser.playground import Playground, size_of
@@ -68,3 +68,12 @@ def test_a_reload_keeps_the_key_and_the_history(open_page: OpenPage, site: Site)
     page.reload()
     expect(playground.draw_button).to_be_visible()
     expect(playground.history.get_by_role("img")).to_have_count(0)
+
+
+def test_the_url_of_another_key_is_opened_in_the_same_tab(page: Page, site: Site) -> None:
+    """Browsers do not load the page again for it. Its key replaces the one before, and leaves the address bar."""
+    first, second = site.new_key(), site.new_key()
+    Playground(page).open(first)
+    page.evaluate("key => { location.hash = `key=${key}`; }", second)
+    expect(page.get_by_label("API key")).to_have_value(second)
+    assert second not in page.url

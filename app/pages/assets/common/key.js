@@ -23,8 +23,16 @@ export function onKeyChange(callback) {
   callbacks.push(callback);
 }
 
-/** Take the key from the fragment of a URL such as `/#key=amux-…`, which browsers do not send, and remove it from there. */
-export function takeKeyFromUrl() {
+/**
+ * Take the key from the fragment of a URL such as `/#key=amux-…`, which browsers do not send, and remove it from there:
+ * now, and whenever such a URL is opened in this tab, which does not load the page again.
+ */
+export function takeKeysFromUrl() {
+  takeKey();
+  addEventListener("hashchange", takeKey);
+}
+
+function takeKey() {
   const key = new URLSearchParams(location.hash.slice(1)).get("key");
   if (!key) return;
   setKey(key);

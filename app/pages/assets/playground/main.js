@@ -2,7 +2,7 @@
 
 import { ApiError } from "../common/api.js";
 import { showError } from "../common/errors.js";
-import { getKey, onKeyChange, takeKeyFromUrl } from "../common/key.js";
+import { getKey, onKeyChange, takeKeysFromUrl } from "../common/key.js";
 import { createKeyForm } from "../common/key_form.js";
 import { Call } from "./call.js";
 import { CodePanel } from "./code_panel.js";
@@ -35,7 +35,7 @@ let models = new Map();
 let running = null;
 let unknown = null; // the newest call that did not reach the gateway for sure
 
-takeKeyFromUrl();
+takeKeysFromUrl();
 byId("key").append(createKeyForm());
 showRatios(form.querySelector(".ratios"));
 const code = new CodePanel(byId("code"));

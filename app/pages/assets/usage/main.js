@@ -2,7 +2,7 @@
 
 import { getJson } from "../common/api.js";
 import { showError } from "../common/errors.js";
-import { getKey, onKeyChange, takeKeyFromUrl } from "../common/key.js";
+import { getKey, onKeyChange, takeKeysFromUrl } from "../common/key.js";
 import { createKeyForm } from "../common/key_form.js";
 import { formatMoney } from "../common/money.js";
 import { limitTiles } from "./limits.js";
@@ -23,7 +23,7 @@ const totals = new Totals();
 const period = new PeriodForm(byId("period"), load);
 let loading = new AbortController();
 
-takeKeyFromUrl();
+takeKeysFromUrl();
 byId("key").append(createKeyForm());
 onKeyChange(load);
 load();
