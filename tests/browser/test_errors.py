@@ -68,6 +68,30 @@ def test_a_limit_and_when_it_ends(page: Page, site: Site) -> None:
     expect(playground.error).to_contain_text(re.compile(r"Try again in \d+ s"))
 
 
+@pytest.mark.parametrize("seed", ["12e", "1.5", "9007199254740992", "9223372036854775807"])
+def test_a_seed_that_would_not_be_drawn_as_it_is_typed(playground: Playground, seed: str) -> None:
+    """Nothing is sent: what is typed would be rounded, or a random seed."""
+    calls = []
+    playground.page.on("request", lambda request: calls.append(request.url) if request.method == "POST" else None)
+    playground.seed.press_sequentially(seed)
+    playground.draw("A pier")
+    expect_code(playground, "invalid_value")
+    expect(playground.seed).to_be_focused()
+    expect(playground.seed).to_have_attribute("aria-invalid", "true")
+    expect(playground.page.locator("form").get_by_text("must be a whole number")).to_be_visible()
+    assert "must be a whole number" in playground.show_code("Node")
+    assert calls == []
+
+
+def test_the_largest_seed_is_sent_as_it_is(playground: Playground) -> None:
+    playground.seed.fill("-9007199254740991")
+    assert '"seed": -9007199254740991' in playground.show_code("curl")
+    with playground.page.expect_request(lambda request: request.method == "POST") as sent:
+        playground.draw("A pier")
+    assert (sent.value.post_data_json or {})["seed"] == -9007199254740991
+    expect(playground.images).to_have_count(1)
+
+
 def test_a_url_that_is_none_is_shown_as_text(playground: Playground) -> None:
     url = "javascript:alert(1)"
     playground.reference.get_by_role("textbox", name="Image URL").fill(url)

@@ -17,6 +17,7 @@ const MAY_COST = new Set([
 const ADVICE = {
   no_key: "Enter one above.",
   unreadable_file: "Choose the file again.",
+  invalid_value: `Change the request. ${SAME}`,
   invalid_api_key: "Check the API key above, and try again.",
   insufficient_balance: "Ask the operator of this gateway to add to the balance of your key. Trying again does not help before.",
   network: "Check your connection, and try again. If the call has begun, it is not made a second time.",

@@ -31,8 +31,9 @@ export class CodePanel {
   }
 
   /**
-   * @param {{baseUrl: string, endpoint: "edits"|"generations", fields: object, file: ?string, imageUrl: ?string}} call
-   *   what the form says now. `file` is the name of the reference image's file.
+   * @param {{baseUrl: string, endpoint: "edits"|"generations", fields: object, file: ?string, imageUrl: ?string,
+   *   fault: ?string}} call what the form says now. `file` is the name of the reference image's file. `fault` is shown
+   *   instead of the code.
    */
   show(call) {
     this.call = call;
@@ -46,7 +47,7 @@ export class CodePanel {
       tab.tabIndex = at === index ? 0 : -1;
     });
     this.panel.setAttribute("aria-labelledby", this.tabs[index].id);
-    this.code.textContent = LANGUAGES[index].write(this.call);
+    this.code.textContent = this.call.fault ?? LANGUAGES[index].write(this.call);
   }
 
   #move(event) {

@@ -4,6 +4,9 @@ import { el } from "../common/elements.js";
 
 export const MAX_PROMPT = 1500; // characters, as MiniMax counts them
 
+// The API's seeds have 64 bits. JavaScript's numbers, and so JSON of the page and of Node, are exact up to this one.
+const MAX_SEED = Number.MAX_SAFE_INTEGER;
+
 // Which control a field of the API belongs to, where its name is another one.
 const CONTROLS = { images: "image", subject_reference: "image", size: "aspect_ratio" };
 
@@ -22,6 +25,14 @@ export function readFields(form) {
   for (const name of ["prompt_optimizer", "aigc_watermark"]) if (values.has(name)) fields[name] = true;
   fields.response_format = values.get("response_format");
   return fields;
+}
+
+/** @returns {?string} what is wrong with the seed: the fault that the gateway could not see, or not as it was typed. */
+export function faultOfSeed(form) {
+  const { value, validity } = form.elements.seed;
+  // What a browser cannot read as a number is empty for scripts: it would be a random seed.
+  const isGood = !validity.badInput && Number.isSafeInteger(Number(value));
+  return isGood ? null : `The seed must be a whole number from -${MAX_SEED} to ${MAX_SEED}.`;
 }
 
 /** Set the form's controls from `fields`, as `readFields` returns them. */

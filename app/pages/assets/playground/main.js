@@ -8,7 +8,7 @@ import { Call } from "./call.js";
 import { CodePanel } from "./code_panel.js";
 import { describePrice, withCurrency } from "./cost.js";
 import { endpointOf } from "./endpoint.js";
-import { MAX_PROMPT, clearFault, countCharacters, readFields, showFault, writeFields } from "./form.js";
+import { MAX_PROMPT, clearFault, countCharacters, faultOfSeed, readFields, showFault, writeFields } from "./form.js";
 import { addCall } from "./history.js";
 import { showHistory } from "./history_view.js";
 import { dataUrlOf } from "./image_blob.js";
@@ -63,6 +63,7 @@ function showForm() {
     fields,
     file: reference.file?.name ?? null,
     imageUrl: reference.file ? null : reference.url.value || null,
+    fault: faultOfSeed(form),
   });
 }
 
@@ -71,6 +72,8 @@ async function start() {
   for (const id of ["key-error", "error"]) byId(id).replaceChildren();
   byId("outcome").textContent = "";
   if (!getKey()) return askForKey();
+  const fault = faultOfSeed(form);
+  if (fault) return showProblem(new ApiError({ message: fault, status: 0, code: "invalid_value", param: "seed" }), {});
   const pending = {};
   setRunning(pending);
   const call = await nextCall().catch((error) => error);
