@@ -86,3 +86,24 @@ def test_a_call_whose_reference_was_not_kept_is_not_repeated(playground: Playgro
     expect(playground.images).to_have_count(1)
     expect(playground.page.get_by_text("its reference image was not kept")).to_be_visible()
     expect(playground.page.get_by_role("button", name="Again with this seed")).to_have_count(0)
+
+
+def test_a_call_is_not_repeated_while_another_one_runs(playground: Playground) -> None:
+    """It would overwrite the prompt that is typed meanwhile."""
+    draw(playground, "A pier")
+    again = playground.page.get_by_role("button", name="Again with this seed")
+    playground.draw("Another pier sandbox:slow=3")
+    expect(playground.cancel_button).to_be_visible()
+    expect(again).to_be_disabled()
+    playground.history.get_by_role("button", name="Show again").click()
+    expect(again).to_be_disabled()
+    expect(playground.draw_button).to_be_visible()
+    expect(again).to_be_enabled()
+
+
+def test_the_focus_goes_to_what_ends_the_repeated_call(playground: Playground) -> None:
+    draw(playground, "A pier")
+    with playground.page.expect_request(is_call):
+        playground.page.get_by_role("button", name="Again with this seed").press("Enter")
+    expect(playground.draw_button).to_be_visible()
+    expect(playground.draw_button).to_be_focused()

@@ -131,6 +131,12 @@ function show(call) {
   byId("empty").hidden = true;
   byId("outcome").textContent = call.cost;
   showImages(byId("images"), call, { again: drawAgain, use: (image) => reference.set(image) });
+  allowAgain(running === null);
+}
+
+/** While a call runs, another one could not begin: its button would only overwrite the form. */
+function allowAgain(isAllowed) {
+  for (const again of byId("images").querySelectorAll(".again")) again.disabled = !isAllowed;
 }
 
 function describeWithheld(count) {
@@ -158,11 +164,14 @@ function drawAgain(call) {
   writeFields(form, call.fields);
   reference.restore(call.reference);
   form.requestSubmit();
+  if (running) cancel.scrollIntoView({ block: "nearest" }); // beside the progress
 }
 
 function setRunning(call) {
-  const hadFocus = [draw, cancel].includes(document.activeElement);
+  const focused = document.activeElement;
+  const hadFocus = [draw, cancel].includes(focused) || focused.matches(".again");
   running = call;
+  allowAgain(call === null);
   draw.hidden = call !== null;
   cancel.hidden = call === null;
   if (call === null) progress.stop();

@@ -51,7 +51,7 @@ function linkOf(call, url, actions) {
 /** Without a word on the reference, the same call cannot be made: with or without an image would be a guess, and charged. */
 function againButton(call, actions) {
   if (call.reference === undefined) return el("span", {}, "Not to be drawn again: its reference image was not kept");
-  return button("Again with this seed", () => actions.again(call), { className: "quiet" });
+  return button("Again with this seed", () => actions.again(call), { className: "quiet again" });
 }
 
 /** A name that sorts by time: amux-20261128-071500-seed-7-1.jpg. */
