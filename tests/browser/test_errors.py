@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import OpenPage
 from tests.browser.playground import FACE, Playground, wait_for_clipboard
@@ -50,6 +50,19 @@ def test_a_wrong_key(page: Page, key: str) -> None:
     playground.use_key(key)
     playground.draw("A pier")
     expect_code(playground, "invalid_api_key")
+
+
+def test_the_cost_with_the_right_key_after_a_wrong_one(page: Page, site: Site) -> None:
+    playground = Playground(page).open("amux-wrong")
+    playground.draw("A pier")
+    expect_code(playground, "invalid_api_key")
+    held: list[Route] = []
+    page.route(re.compile("/v1/models$"), lambda route: held.append(route))
+    with page.expect_request(re.compile("/v1/models$")):
+        playground.use_key(site.new_key())
+    playground.draw("A pier")  # before its models are known
+    held[0].continue_()
+    expect(page.get_by_text("Cost 0.01 USD. Balance 0.99 USD.").first).to_be_visible()
 
 
 def test_a_key_without_money(page: Page, site: Site) -> None:

@@ -65,6 +65,8 @@ def test_a_reload_keeps_the_key_and_the_history(open_page: OpenPage, site: Site)
 
     playground.history.get_by_role("button", name="Clear history").click()
     expect(playground.history.get_by_role("img")).to_have_count(0)
+    expect(page.get_by_role("heading", name="History")).to_be_focused()
+    expect(Playground(other_tab).history.get_by_role("img")).to_have_count(0)
     page.reload()
     expect(playground.draw_button).to_be_visible()
     expect(playground.history.get_by_role("img")).to_have_count(0)

@@ -5,6 +5,12 @@ const CALLS = "calls";
 const MAX_CALLS = 100;
 
 let opened = null;
+const otherTabs = new BroadcastChannel(DATABASE);
+
+/** Call `callback` after each change that another tab makes. */
+export function onHistoryChange(callback) {
+  otherTabs.onmessage = () => callback();
+}
 
 /**
  * @param {{time: number, fields: object, reference: File|string|null, images: Blob[], urls: string[], cost: string}} call
@@ -15,6 +21,7 @@ export async function addCall(call) {
   calls.put(call);
   const ids = await done(calls.getAllKeys());
   for (const id of ids.slice(0, Math.max(0, ids.length - MAX_CALLS))) calls.delete(id);
+  otherTabs.postMessage("changed"); // a transaction that still runs is over before one that begins later
 }
 
 /** @returns {Promise<object[]>} the calls, newest first. */
@@ -25,6 +32,7 @@ export async function readCalls() {
 
 export async function clearCalls() {
   await done((await store("readwrite")).clear());
+  otherTabs.postMessage("changed");
 }
 
 async function store(mode) {

@@ -12,7 +12,11 @@ export async function showHistory(container, onopen) {
   const calls = await readCalls();
   for (const image of container.querySelectorAll("img")) URL.revokeObjectURL(image.src);
   if (!calls.length) return container.replaceChildren(el("p", { className: "hint" }, "There is nothing yet."));
-  const clear = button("Clear history", async () => { await clearCalls(); showHistory(container, onopen); }, { className: "quiet" });
+  const clear = button("Clear history", async () => {
+    await clearCalls();
+    await showHistory(container, onopen);
+    document.getElementById("history-title").focus(); // the button is gone
+  }, { className: "quiet" });
   return container.replaceChildren(el("ul", { className: "calls", role: "list" }, ...calls.map((call) => entryOf(call, onopen))), clear);
 }
 

@@ -9,10 +9,10 @@ import { CodePanel } from "./code_panel.js";
 import { describePrice, withCurrency } from "./cost.js";
 import { endpointOf } from "./endpoint.js";
 import { MAX_PROMPT, clearFault, countCharacters, faultOfSeed, readFields, showFault, writeFields } from "./form.js";
-import { addCall } from "./history.js";
+import { addCall, onHistoryChange } from "./history.js";
 import { showHistory } from "./history_view.js";
 import { dataUrlOf } from "./image_blob.js";
-import { loadModels } from "./models.js";
+import { loadModels, showModels } from "./models.js";
 import { Progress } from "./progress.js";
 import { showRatios } from "./ratios.js";
 import { Reference } from "./reference.js";
@@ -31,6 +31,7 @@ const CANCELLED = {
   sent: "Cancelled while it was sent. If it has arrived, it is drawn and charged.",
   goes_on: "MiniMax cannot be stopped: the call goes on and is charged. Its images will be in the history.",
 };
+let loading = null; // the newest request for the models
 let models = new Map();
 let running = null;
 let unknown = null; // the newest call that did not reach the gateway for sure
@@ -39,16 +40,22 @@ takeKeysFromUrl();
 byId("key").append(createKeyForm());
 showRatios(form.querySelector(".ratios"));
 const code = new CodePanel(byId("code"));
-const reference = new Reference(showForm);
+const reference = new Reference(showForm, showFaultOfReference);
 form.addEventListener("input", showForm);
 form.addEventListener("submit", (event) => { event.preventDefault(); if (!running) start(); });
 cancel.onclick = stop;
 onKeyChange(useModels);
 useModels();
 refreshHistory();
+onHistoryChange(refreshHistory);
 
 async function useModels() {
-  models = await loadModels(form.elements.model);
+  const mine = loadModels();
+  loading = mine;
+  const loaded = await mine;
+  if (loading !== mine) return; // the key was changed meanwhile
+  models = loaded;
+  showModels(form.elements.model, models);
   showForm();
 }
 
@@ -65,6 +72,12 @@ function showForm() {
     imageUrl: reference.file ? null : reference.url.value || null,
     fault: faultOfSeed(form),
   });
+}
+
+/** Show `message` at the reference image. Empty: there is no fault any more. */
+function showFaultOfReference(message) {
+  if (message || byId("reference").contains(byId("fault"))) clearFault(form);
+  if (message) showFault(form, "image", message);
 }
 
 async function start() {
@@ -101,12 +114,12 @@ async function start() {
  */
 async function nextCall() {
   const fields = readFields(form);
-  const currency = models.get(fields.model)?.pricing?.currency ?? "";
+  const currency = (await loading).get(fields.model)?.pricing?.currency ?? "";
   const chosen = await reference.value();
   const image = chosen instanceof File ? await dataUrlOf(chosen) : chosen;
   const call = new Call({ seed: randomSeed(), ...fields }, chosen, image, currency);
   const again = unknown?.isLike(call) && (fields.seed ?? unknown.fields.seed) === unknown.fields.seed;
-  return again ? unknown : call;
+  return again ? Object.assign(unknown, { currency }) : call; // no currency is known with a wrong key
 }
 
 function askForKey() {
@@ -130,7 +143,7 @@ async function keep(call) {
 function show(call) {
   byId("empty").hidden = true;
   byId("outcome").textContent = call.cost;
-  showImages(byId("images"), call, { again: drawAgain, use: (image) => reference.set(image) });
+  showImages(byId("images"), call, { again: drawAgain, use: (image) => reference.show(image) });
   allowAgain(running === null);
 }
 

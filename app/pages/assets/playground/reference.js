@@ -11,18 +11,27 @@ const UNREADABLE = {
 };
 
 export class Reference {
-  /** `onchange` is called after each change. The elements are those of playground.html. */
-  constructor(onchange) {
+  /**
+   * The elements are those of playground.html.
+   * @param {() => void} onchange is called after each change.
+   * @param {(message: string) => void} onfault is called when what was dropped is no image, and without a message
+   *   once there is one.
+   */
+  constructor(onchange, onfault) {
     this.file = null;
     this.onchange = onchange;
+    this.onfault = onfault;
+    this.field = document.getElementById("reference");
+    this.status = document.getElementById("reference-status");
+    this.chooser = document.getElementById("choose");
     this.preview = document.getElementById("preview");
     this.url = document.getElementById("image-url");
     const input = document.getElementById("file");
-    document.getElementById("choose").onclick = () => input.click();
+    this.chooser.onclick = () => input.click();
     input.onchange = () => { this.set(input.files[0]); input.value = ""; };
     this.url.addEventListener("input", () => { if (this.url.value) this.removeFile(); });
     document.addEventListener("paste", (event) => this.#take(event, event.clipboardData));
-    this.#acceptDrops(document.getElementById("reference"));
+    this.#acceptDrops();
   }
 
   /** Use `file`, a File or a Blob with a type. */
@@ -32,14 +41,24 @@ export class Reference {
     this.url.value = "";
     this.file = file instanceof File ? file : new File([file], "reference.jpg", { type: file.type });
     const image = el("img", { src: URL.createObjectURL(this.file), alt: `Reference image ${this.file.name}` });
-    this.preview.replaceChildren(image, button("Remove reference", () => this.removeFile(), { className: "quiet" }));
+    const remove = button("Remove reference", () => { this.removeFile(); this.chooser.focus(); }, { className: "quiet" });
+    this.preview.replaceChildren(image, remove);
+    this.onfault("");
+    this.status.textContent = `${this.file.name} is the reference image.`;
     this.onchange();
+  }
+
+  /** `set`, and scroll to the preview, which may be far from what was used. */
+  show(file) {
+    this.set(file);
+    this.field.scrollIntoView({ block: "nearest" });
   }
 
   removeFile() {
     const image = this.preview.querySelector("img");
     if (image) URL.revokeObjectURL(image.src);
     this.preview.replaceChildren();
+    this.status.textContent = "";
     this.file = null;
     this.onchange();
   }
@@ -64,16 +83,26 @@ export class Reference {
     else this.onchange();
   }
 
-  #acceptDrops(target) {
-    target.addEventListener("dragover", (event) => { event.preventDefault(); target.classList.add("over"); });
-    target.addEventListener("dragleave", () => target.classList.remove("over"));
-    target.addEventListener("drop", (event) => { target.classList.remove("over"); this.#take(event, event.dataTransfer); });
+  /** A file may be dropped anywhere: browsers would open one that misses the field, and leave the page. Text is not taken. */
+  #acceptDrops() {
+    const mark = (isOver) => this.field.classList.toggle("over", isOver);
+    const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
+    addEventListener("dragover", (event) => { if (hasFiles(event)) { event.preventDefault(); mark(true); } });
+    addEventListener("dragleave", (event) => { if (!event.relatedTarget) mark(false); });
+    addEventListener("drop", (event) => {
+      if (!hasFiles(event)) return;
+      event.preventDefault();
+      mark(false);
+      if (!this.#take(event, event.dataTransfer)) this.onfault("This file is no image: drop a JPEG or PNG.");
+    });
   }
 
+  /** @returns {boolean} whether there is an image in `data`, which is then the reference. */
   #take(event, data) {
     const file = [...(data?.files ?? [])].find((each) => each.type.startsWith("image/"));
-    if (!file) return;
+    if (!file) return false;
     event.preventDefault();
-    this.set(file);
+    this.show(file);
+    return true;
   }
 }

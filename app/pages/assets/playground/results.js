@@ -2,6 +2,9 @@
 
 import { button, el } from "../common/elements.js";
 
+// The gateway may keep images at an origin of its own, for as long as its operator has set.
+const EXPIRY = "Save it soon: the link expires, one of MiniMax after 24 hours";
+
 /**
  * Show a call's images in `list`, instead of those before.
  * @param {HTMLElement} list
@@ -44,7 +47,7 @@ function linkOf(call, url, actions) {
     "figure",
     { className: "link" },
     shown,
-    el("figcaption", {}, el("span", {}, `Seed ${call.fields.seed}`), el("span", {}, "Expires after 24 hours"), againButton(call, actions)),
+    el("figcaption", {}, el("span", {}, `Seed ${call.fields.seed}`), el("span", {}, EXPIRY), againButton(call, actions)),
   );
 }
 
