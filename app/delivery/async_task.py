@@ -9,7 +9,7 @@ from flask import Response, jsonify
 from app.delivery.stream import set_outcome
 from app.tasks.call import Call
 from app.tasks.running_call import RunningCall
-from app.tasks.task import State, Task
+from app.tasks.task import Task
 from app.tasks.task_service import TaskService
 from app.web.request_context import RequestContext
 from app.web.task_headers import prefers_async
@@ -31,7 +31,7 @@ def respond_accepted(tasks: TaskService, call: Call, context: RequestContext, re
     if earlier is not None:
         release()
         context.is_earlier, context.is_replay, context.taken = True, True, "idempotency_key"
-        return accepted_response(earlier, "in_progress" if earlier.is_running else earlier.state)
+        return accepted_response(earlier)
     running = RunningCall(tasks, call, admission=admission)
     context.is_deferred = True
     response = accepted_response(call.task)
@@ -48,13 +48,13 @@ def respond_accepted(tasks: TaskService, call: Call, context: RequestContext, re
     return response
 
 
-def accepted_response(task: Task, status: State = "in_progress") -> Response:
-    """202. A task that waits for its turn is `in_progress` here (contract 7.3)."""
+def accepted_response(task: Task) -> Response:
+    """202, the same whenever the request is repeated with its idempotency key, whatever has become of the task."""
     response = jsonify(
         {
             "id": task.id,
             "object": "image.task",
-            "status": status,
+            "status": "in_progress",
             "created": int(task.created_at.timestamp()),
         }
     )

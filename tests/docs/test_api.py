@@ -287,6 +287,7 @@ def test_the_table_of_the_callers_own_errors_matches_the_responses(client: Flask
     elsewhere |= {
         error.code: error.http_status for error in (AnswerExpired, IdempotencyKeyReused, TaskNotWithdrawn)
     }  # there too
+    elsewhere |= {"precondition_failed": 412, "requested_range_not_satisfiable": 416}  # there too
     elsewhere |= {error.code: error.status for error in PROTOCOL_ERRORS.values()}  # before there is a request
     assert {code: in_table.get(code) for code in elsewhere} == elsewhere, edit
     assert set(in_table) == {*CALLERS_OWN, *elsewhere}, edit
