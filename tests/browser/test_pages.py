@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect
+from playwright.sync_api import Browser, ConsoleMessage, Page, Response, expect
 
 from app.pages.page import PAGES
 from tests.browser.loading import open_loaded
@@ -22,6 +22,16 @@ def test_a_page_loads_and_leads_to_the_others(page: Page, path: str) -> None:
     expect(page.get_by_role("heading", level=1).first).to_be_visible()
     links = page.get_by_role("navigation", name="Pages").get_by_role("link")
     assert [link.get_attribute("href") for link in links.all()] == PATHS
+
+
+def test_the_playground_is_light(page: Page) -> None:
+    """In bytes, before compression. There is no image yet."""
+    responses: list[Response] = []
+    page.on("response", lambda response: responses.append(response))
+    open_loaded(page, "/")
+    sizes = {response.url: len(response.body()) for response in responses}
+    assert len(sizes) > len(PATHS)
+    assert sum(sizes.values()) < 100_000, sizes
 
 
 def says(text: str) -> Callable[[ConsoleMessage], bool]:
