@@ -139,3 +139,16 @@ def test_a_key_that_is_revoked_while_its_call_is_drawn(playground: Playground) -
     expect(playground.error).to_contain_text("it goes on, and may be charged")
     expect(playground.error).to_contain_text(f"GET /v1/images/tasks/{begun.value.json()['id']}")
     expect(playground.error).not_to_contain_text("cost nothing")
+
+
+def test_a_call_waits_for_the_models_of_the_key(page: Page, site: Site) -> None:
+    """Draw may be pressed before the page knows them."""
+    held: list[Route] = []
+    page.route("**/v1/models", lambda route: held.append(route))
+    playground = Playground(page).open(site.new_key())
+    playground.draw("a lighthouse")
+    expect(playground.cancel_button).to_be_visible()
+    assert held
+    for route in held:
+        route.continue_()
+    expect(playground.images).to_have_count(1)

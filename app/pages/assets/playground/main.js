@@ -113,8 +113,9 @@ async function start() {
  * @throws {ApiError} if the reference image cannot be read.
  */
 async function nextCall() {
+  const known = await loading; // before that the form has no model
   const fields = readFields(form);
-  const currency = (await loading).get(fields.model)?.pricing?.currency ?? "";
+  const currency = known.get(fields.model)?.pricing?.currency ?? "";
   const chosen = await reference.value();
   const image = chosen instanceof File ? await dataUrlOf(chosen) : chosen;
   const call = new Call({ seed: randomSeed(), ...fields }, chosen, image, currency);
