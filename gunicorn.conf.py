@@ -104,11 +104,10 @@ def post_worker_init(worker: Any) -> None:
     storage = worker.wsgi.extensions.get("storage")
     if storage:
         storage.database.initialize()
+        storage.maintenance.start()
     supervisor = worker.wsgi.extensions.get("task_supervisor")
     if supervisor:
         supervisor.start()
-    if storage:
-        storage.maintenance.start()
     image_maintenance = worker.wsgi.extensions.get("image_maintenance")
     if image_maintenance:
         image_maintenance.start()

@@ -15,7 +15,7 @@ from app.image_store.kept_images import KeptImages
 from app.image_store.maintenance import ImageMaintenance
 from app.image_store.store import KeptImage
 from app.objects.store import ObjectMissing, ObjectsUnavailable
-from app.web.byte_range import obeyed_range
+from app.web.byte_range import applicable_range
 from app.web.request_context import current_context
 
 SIGNED_URL_SECONDS = 3600
@@ -81,7 +81,7 @@ def _apply_conditions(response: Response, size: int) -> None:
     response.make_conditional(request)
     if response.status_code == 412:
         raise PreconditionFailed("The image has another ETag than If-Match has.")
-    chosen = obeyed_range(request.method, request.headers.get("Range"), size)
+    chosen = applicable_range(request.method, request.headers.get("Range"), size)
     if response.status_code == 200 and chosen is not None:
         response.make_conditional(request.environ | {"HTTP_RANGE": chosen}, accept_ranges=True, complete_length=size)
 

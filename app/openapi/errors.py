@@ -36,8 +36,8 @@ OTHERS = (
     ErrorCode("not_found", 404, False, "no such path: a base URL ends in `/v1`"),
     ErrorCode("method_not_allowed", 405, False, "another method"),
     ErrorCode("request_timeout", 408, False, "the body takes too long to arrive"),
-    ErrorCode("request_entity_too_large", 413, False, "a body over 16 MiB, or a form of too many parts"),
     ErrorCode("precondition_failed", 412, False, "the image has another `ETag` than `If-Match` has"),
+    ErrorCode("request_entity_too_large", 413, False, "a body over 16 MiB, or a form of too many parts"),
     ErrorCode("requested_range_not_satisfiable", 416, False, "a range outside of the image"),
     *(ErrorCode(each.code, each.status, False, each.message.rstrip(".")) for each in PROTOCOL_ERRORS.values()),
 )

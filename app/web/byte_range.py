@@ -1,11 +1,11 @@
-"""Which `Range` headers are obeyed (RFC 9110, section 14.2)."""
+"""Which `Range` headers are applied (RFC 9110, section 14.2)."""
 
 from __future__ import annotations
 
 from werkzeug.http import parse_range_header
 
 
-def obeyed_range(method: str, header: str | None, size: int) -> str | None:
+def applicable_range(method: str, header: str | None, size: int) -> str | None:
     """The range of a resource of `size` bytes that a response is limited to, None for all of it.
 
     A server may ignore several ranges at once, and must ignore units that it does not know, and ranges of another

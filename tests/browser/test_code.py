@@ -127,17 +127,30 @@ def test_text_to_image(
     }
 
 
+@pytest.mark.parametrize(
+    ("model", "sent_model"),
+    [("MiniMax-Image-01", "image-01"), (LIVE, "image-01-live")],
+    ids=["edits", "a model without edits"],
+)
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_image_to_image(
-    page: Page, recorded_site: Site, minimax: RecordingMinimax, tmp_path: Path, language: str
+    page: Page,
+    recorded_site: Site,
+    minimax: RecordingMinimax,
+    tmp_path: Path,
+    language: str,
+    model: str,
+    sent_model: str,
 ) -> None:
     key = recorded_site.new_key()
     playground = Playground(page).open(key)
-    playground.prompt.fill("The same person")
+    page.get_by_label("Model").select_option(model)
+    playground.prompt.fill(AWKWARD)
+    playground.seed.fill("-7")
     playground.choose_file()
     run_code(copy_code(playground, language), language, key, tmp_path)
     received = sent(minimax)
-    assert received["prompt"] == "The same person"
+    assert (received["model"], received["prompt"], received["seed"]) == (sent_model, AWKWARD, -7)
     assert received["subject_reference"] == [{"type": "character", "image_file": data_url(FACE.read_bytes())}]
 
 
@@ -152,22 +165,6 @@ def test_image_to_image_by_url(
     playground.reference.get_by_role("textbox", name="Image URL").fill(url)
     run_code(copy_code(playground, language), language, key, tmp_path)
     assert sent(minimax)["subject_reference"] == [{"type": "character", "image_file": url}]
-
-
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_image_to_image_by_a_model_without_edits(
-    page: Page, recorded_site: Site, minimax: RecordingMinimax, tmp_path: Path, language: str
-) -> None:
-    key = recorded_site.new_key()
-    playground = Playground(page).open(key)
-    page.get_by_label("Model").select_option(LIVE)
-    playground.prompt.fill(AWKWARD)
-    playground.seed.fill("-7")
-    playground.choose_file()
-    run_code(copy_code(playground, language), language, key, tmp_path)
-    received = sent(minimax)
-    assert (received["model"], received["prompt"], received["seed"]) == ("image-01-live", AWKWARD, -7)
-    assert received["subject_reference"] == [{"type": "character", "image_file": data_url(FACE.read_bytes())}]
 
 
 # By the model, and by what the reference is.

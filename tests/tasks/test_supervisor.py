@@ -5,24 +5,18 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from sqlalchemy import select, update
 
-from app.errors import DatabaseUnavailable
-from app.services.image_service import ImageService
 from app.spooling.json_writer import JsonBody
 from app.storage.database import Database
 from app.storage.task_store import SqlTaskStore
 from app.storage.task_tables import WORKERS
-from app.tasks.answer_journal import AnswerJournal
 from app.tasks.supervisor import Supervisor
 from app.tasks.task import TaskStore
-from app.tasks.task_service import TaskService
-from tests.support.databases import ScratchDatabase
 from tests.support.task_stores import (
     ANSWER,
     CALLER,
@@ -31,7 +25,6 @@ from tests.support.task_stores import (
     new_call,
     new_task,
     park,
-    runs,
     stored,
     sweep_as_another,
 )
@@ -169,82 +162,3 @@ def seen_at(database: Database) -> datetime:
     with database.connection(read_only=True) as connection:
         seen: datetime = connection.execute(select(WORKERS.c.seen_at)).scalar_one()
         return seen
-
-
-def test_a_caller_that_leaves_during_an_outage_is_noted_after_it(
-    store: SqlTaskStore, journal: AnswerJournal, supervisor: Supervisor, test_db: ScratchDatabase
-) -> None:
-    """Else its SDK's retry would find a call that somebody waits for, and be drawn and charged anew."""
-    tasks = TaskService(cast(ImageService, None), store, journal, supervisor, join_retries=True)
-    call = new_call()
-    assert supervisor.register([call])
-    with test_db.outage():
-        tasks.leave(call)
-    wait_until(lambda: runs(supervisor.maintenance))
-    store.finish(call.task, ANSWER, keep=True)
-    joined = store.claim(CALLER, call.digest, 1, new_attendant())
-    assert joined is not None
-    assert joined.id == call.id
-
-
-def test_a_call_that_is_taken_during_an_outage_is_discarded_after_it(
-    store: SqlTaskStore, journal: AnswerJournal, supervisor: Supervisor, test_db: ScratchDatabase
-) -> None:
-    """Meanwhile its worker goes on beating, else another worker would fail it as unknown."""
-    tasks = TaskService(cast(ImageService, None), store, journal, supervisor, join_retries=True)
-    call = new_call()
-    call.body = JsonBody({})
-    assert supervisor.register([call])
-    with test_db.outage():
-        tasks.close(call, taken=True)
-        assert supervisor.maintenance.has_writes
-    wait_until(lambda: runs(supervisor.maintenance))
-    assert store.find(CALLER, call.id) is None
-    assert not supervisor.maintenance.has_writes
-
-
-def test_a_retry_that_joins_meanwhile_gets_no_answer(
-    store: SqlTaskStore, journal: AnswerJournal, supervisor: Supervisor, test_db: ScratchDatabase
-) -> None:
-    tasks = TaskService(cast(ImageService, None), store, journal, supervisor, join_retries=True)
-    call = new_call()
-    call.body = JsonBody({})
-    assert supervisor.register([call])
-    with test_db.outage():
-        tasks.close(call, taken=True)
-    wait_until(lambda: joins(store, call.id))
-    wait_until(lambda: runs(supervisor.maintenance))
-    assert stored(store, call.task).code == "outcome_unknown"
-
-
-def joins(store: SqlTaskStore, task_id: str) -> bool:
-    try:
-        return store.attend(task_id, new_attendant()) is not None
-    except DatabaseUnavailable:
-        return False
-
-
-def test_a_caller_that_leaves_with_its_answer_registers_nothing(
-    store: SqlTaskStore, journal: AnswerJournal, supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It closes its connection as soon as it has the last byte, while the call is being closed."""
-    tasks = TaskService(cast(ImageService, None), store, journal, supervisor, join_retries=True)
-    call = new_call()
-    call.body = JsonBody({})
-    registering, released = threading.Event(), threading.Event()
-    register = store.register
-
-    def register_slowly(*arguments: Any) -> None:
-        registering.set()
-        assert released.wait(WAIT_SECONDS)
-        register(*arguments)
-
-    monkeypatch.setattr(store, "register", register_slowly)
-    with ThreadPoolExecutor(2) as pool:
-        left = pool.submit(tasks.leave, call)
-        assert registering.wait(WAIT_SECONDS)
-        closed = pool.submit(tasks.close, call, taken=True)
-        time.sleep(0.1)  # until it waits for the registration, or, wrongly, is past it
-        released.set()
-        left.result(), closed.result()
-    assert store.find(CALLER, call.id) is None
