@@ -187,7 +187,7 @@ class SqliteStore:
         with self._lock:
             try:
                 connection = self._connection = self._connection or self._connect()
-                self._begin(connection)
+                _execute_when_free(connection, "BEGIN IMMEDIATE")
                 try:
                     yield connection
                     connection.execute("COMMIT")
@@ -197,22 +197,11 @@ class SqliteStore:
             except sqlite3.Error as error:
                 raise StoreUnavailable from error
 
-    @staticmethod
-    def _begin(connection: sqlite3.Connection) -> None:
-        give_up = time.monotonic() + BUSY_SECONDS
-        while True:
-            try:
-                connection.execute("BEGIN IMMEDIATE")
-                return
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
-                    raise
-                time.sleep(0.002)
-
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._file, isolation_level=None, timeout=0, check_same_thread=False)
-        # Nothing in the file outlives a restart of the instance, so nothing waits for the disk.
-        connection.execute("PRAGMA synchronous=OFF")
+        # Nothing in the file outlives a restart of the instance, so nothing waits for the disk. The statement reads the
+        # file, which is locked for a moment while another worker is the first to open it.
+        _execute_when_free(connection, "PRAGMA synchronous=OFF")
         return connection
 
     def _loads(self, connection: sqlite3.Connection, now: float) -> list[KeyLoad]:
@@ -280,6 +269,19 @@ class SqliteStore:
             (ticket_id,),
         ).fetchone()
         return int(rank)
+
+
+def _execute_when_free(connection: sqlite3.Connection, statement: str) -> None:
+    """Wait while another process has the file locked. SQLite's own timeout would stop the event loop meanwhile."""
+    give_up = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute(statement)
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
+                raise
+            time.sleep(0.002)
 
 
 def _state(load: KeyLoad, rate: int, reason: RestReason | None, code: str | None, now: float) -> KeyState:

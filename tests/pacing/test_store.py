@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import sys
 import time
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from itertools import pairwise
 
@@ -468,6 +471,20 @@ def at_once(pacing: Pacing, command: str, count: int, *arguments: str) -> Sequen
 def start(pacing: Pacing, command: str, *arguments: str) -> subprocess.Popen[str]:
     line = [sys.executable, "-m", "tests.pacing.processes", command, pacing.kind, pacing.address, str(pacing.window)]
     return subprocess.Popen([*line, *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("pacing", ["sqlite"], indirect=True)
+def test_a_first_step_waits_for_a_process_that_opens_the_file(pacing: Pacing) -> None:
+    """As when several workers have their first calls at the same time: the first one to open the file locks it."""
+    pacing.create(1)
+    with closing(sqlite3.connect(pacing.address, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("PRAGMA locking_mode=EXCLUSIVE")
+        other.execute("BEGIN IMMEDIATE")
+        with ThreadPoolExecutor(1) as pool:
+            found = pool.submit(granted, pacing.join(), ticket())
+            time.sleep(0.1)  # it waits, or has failed
+            other.close()
+            found.result()
 
 
 @pytest.mark.parametrize("pacing", ["sqlite"], indirect=True)
